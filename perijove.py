@@ -1,0 +1,1 @@
+"""The face of perijove: the few names a notebook needs."""

@@ -1,0 +1,1 @@
+"""The core: knows no instrument by name and no orchestrator."""

@@ -1,0 +1,70 @@
+"""The errors a user meets: each names the file, the place in it and the reason.
+
+Everything here derives from `PerijoveError`; the command line turns it into one message and an exit status,
+never a traceback. Any other exception that reaches a user is a defect of this project.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class PerijoveError(Exception):
+    """Base of every error that is the user's to act on."""
+
+    exit_status = 1
+
+
+class UsageError(PerijoveError):
+    """A wrong request: unknown pass, instrument, product, parameter; the message offers the nearest names."""
+
+    exit_status = 2
+
+
+class InputError(PerijoveError):
+    """A file that cannot be used.
+
+    Parameters
+    ----------
+    path : path of the file.
+    reason : what is wrong and, where it helps, what would be right.
+    place : where in the file (``"line 12"``, ``"byte 4096"``, ``"packet 17"``), if known.
+    """
+
+    exit_status = 3
+
+    def __init__(self, path: str | Path, reason: str, place: str | None = None) -> None:
+        super().__init__(str(path), reason, place)
+        self.path = Path(path)
+        self.reason = reason
+        self.place = place
+
+    def __str__(self) -> str:
+        where = f"{self.path}, {self.place}" if self.place else str(self.path)
+        return f"{where}: {self.reason}"
+
+
+class CalibrationError(PerijoveError):
+    """A calibration table that is missing, ambiguous or inconsistent."""
+
+    exit_status = 3
+
+
+class GeometryError(PerijoveError):
+    """Geometry that cannot be had: no kernel, no state, a time outside what is covered."""
+
+    exit_status = 3
+
+
+class StoreError(PerijoveError):
+    """The store cannot be read or written."""
+
+    exit_status = 3
+
+
+def nearest(name: str, names: list[str]) -> str:
+    """Sentence part that offers the nearest of `names`, or all of them when none is near."""
+    import difflib
+
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    return "did you mean " + ", ".join(near) + "?" if near else "known: " + ", ".join(sorted(names))
