@@ -1,0 +1,1 @@
+"""MAG: the fluxgate magnetometer."""

@@ -1,0 +1,1 @@
+"""Keys and provenance, store, catalogue, plan, execute, compare."""

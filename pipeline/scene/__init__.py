@@ -1,0 +1,1 @@
+"""The truth a simulated pass is made of, shared by all instruments."""
