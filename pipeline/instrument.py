@@ -23,7 +23,7 @@ from __future__ import annotations
 import inspect
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -96,8 +96,9 @@ class RawFormat:
     name : ``<instrument>.<form>``.
     pattern : regular expression for the whole name (case ignored) of the file that stands for a granule.
     open : path and clock to `Granule`; reads the label or headers only. Raises `InputError`.
-    read : granule, span (None: all) and clock to the raw dataset, sorted in time; must not need memory beyond the
-        span. Values as telemetered; what is lost is missing and counted. Raises `InputError`.
+    read : granules of one unit in time order, span (None: all) and clock to one raw dataset, sorted in time; must not
+        need memory beyond the span. Values as telemetered; what is lost is missing and counted. Raises `InputError`.
+    index : dimension of the raw records; a dataset with none of them means that the span holds nothing.
     level : ``raw`` or, for archived products read instead of raw, ``calibrated``.
     """
 
@@ -105,7 +106,8 @@ class RawFormat:
     title: str
     pattern: str
     open: Callable[[Path, Sclk], Granule]
-    read: Callable[[Granule, Span | None, Sclk], xr.Dataset]
+    read: Callable[[Sequence[Granule], Span | None, Sclk], xr.Dataset]
+    index: str = "et"
     level: Literal["raw", "calibrated"] = "raw"
 
 

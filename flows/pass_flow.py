@@ -1,0 +1,70 @@
+"""The flow of one pass: a Prefect task per product, ordered by what each needs, its segments on Dask.
+
+Tasks are given names and return outcomes; data stay in files. The store is the only state: Prefect's caching,
+result persistence and retries are off, and Prefect never runs inside a Dask worker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
+from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from flows.cluster import OnDask, cluster
+from pipeline.runs.execute import Made
+from pipeline.runs.plan import Plan
+from pipeline.runs.run import Session, carry_out, make_if_ready
+
+Progress = Callable[[str, int, int], None]
+
+
+def run_pass(
+    session: Session,
+    plan: Plan,
+    *,
+    workers: int,
+    address: str | None = None,
+    progress: Progress = lambda name, done, total: None,
+    timeout: float | None = None,
+) -> dict[str, Any]:
+    """Carry out a session as a Prefect flow on a Dask cluster; returns the run's record.
+
+    Parameters
+    ----------
+    workers : processes of the local cluster.
+    address : scheduler to use instead.
+    progress : called with a product's identity, its segments done and their number.
+    timeout : seconds without any segment of a product finishing after which it is given up.
+    """
+    with cluster(workers, address) as client:
+        executor = OnDask(client)
+
+        @flow(name="perijove pass", flow_run_name=f"PJ{session.pass_.number:02d}", validate_parameters=False,
+              task_runner=ThreadPoolTaskRunner(max_workers=max(4, 2 * workers)))  # fmt: skip
+        def pass_flow(pass_number: int) -> dict[str, Any]:
+            del pass_number  # shown in Prefect's interface
+            return carry_out(session, lambda round_plan: _round(round_plan, session, executor, progress, timeout), plan)
+
+        # A synchronous flow waits a second for its heartbeat to end; the pass needs none.
+        with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+            return pass_flow(session.pass_.number)
+
+
+def _round(
+    plan: Plan, session: Session, executor: OnDask, progress: Progress, timeout: float | None
+) -> dict[str, Made]:
+    by_name = {str(p.identity): p for p in plan.to_make()}
+
+    @task(name="product", task_run_name="{identity}", cache_policy=NO_CACHE, persist_result=False)
+    def make(identity: str) -> Made:
+        return make_if_ready(by_name[identity], plan, session.store, executor, progress, timeout)
+
+    futures: dict[str, Any] = {}
+    for name, planned in by_name.items():
+        before = [futures[str(p.identity)] for p in planned.needed() if str(p.identity) in futures]
+        futures[name] = make.submit(name, wait_for=before)
+    return {name: future.result() for name, future in futures.items()}

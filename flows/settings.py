@@ -1,0 +1,37 @@
+"""Settings of Prefect and of numerical libraries, made before they are imported.
+
+Prefect keeps its database in the store unless the user chose a place, stays silent, and sends nothing anywhere.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+# One thread per worker process: equal keys must give equal bytes for any number of workers.
+SINGLE_THREAD = {
+    name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+}
+
+
+def prefect_environment(store: Path) -> dict[str, str]:
+    """What the environment should say, as far as the user has not said otherwise."""
+    return {
+        "PREFECT_HOME": str(store / "prefect"),
+        "DO_NOT_TRACK": "1",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
+        "PREFECT_LOGGING_LEVEL": "ERROR",
+        "PREFECT_LOGGING_TO_API_ENABLED": "false",
+        "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+        "PREFECT_SERVER_UI_ENABLED": "false",
+        "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "false",
+    }
+
+
+def prepare_environment(store: Path) -> None:
+    """Put the settings into this process's environment; values that are set already stand."""
+    for name, value in prefect_environment(store).items():
+        os.environ.setdefault(name, value)
+    Path(os.environ["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)

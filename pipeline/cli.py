@@ -1,0 +1,359 @@
+"""The command line: thin, and nothing heavy is imported before a command needs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+
+from pipeline.errors import PerijoveError
+
+PASS = click.IntRange(0)
+
+
+class _Commands(click.Group):
+    """Turns the project's errors into one message and their exit status."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except PerijoveError as error:
+            click.secho(f"perijove: {error}", err=True, fg="red" if sys.stderr.isatty() else None)
+            context.exit(error.exit_status)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="perijove")
+def cli() -> None:
+    """Turn the raw products of a Juno perijove pass into calibrated datasets.
+
+    `perijove demo` shows everything at once on a simulated pass.
+    """
+
+
+def main() -> None:
+    """Run the command line; exit status 130 after Ctrl-C, 143 after SIGTERM."""
+
+    def terminated(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGTERM, terminated)
+    try:
+        cli.main(standalone_mode=False, prog_name="perijove")
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("perijove: interrupted; the next run goes on from here", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+def _options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def decorate(function: Any) -> Any:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+def _default_store() -> Path:
+    return Path(os.environ.get("PERIJOVE_STORE", "perijove-store"))
+
+
+STORE = click.option(
+    "--store", type=click.Path(path_type=Path), default=_default_store, show_default="PERIJOVE_STORE or perijove-store",
+    help="Folder of everything made.",
+)  # fmt: skip
+JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document; progress goes to standard error.")
+REQUEST = _options(
+    click.argument("pass_number", metavar="PJ", type=PASS),
+    click.option("--instrument", "instruments", multiple=True, metavar="X", help="Only these instruments (and what they need)."),
+    click.option("--product", "products", multiple=True, metavar="TYPE", help="Only these product types (and what they need)."),
+    click.option("--raw", type=click.Path(path_type=Path), help="Folder of raw products; default: the last run's."),
+    click.option("--kernels", type=click.Path(path_type=Path), help="Folder of SPICE kernels, or a meta-kernel."),
+    click.option("--window", default="all", show_default=True, help="'2h' about closest approach, an encounter's name, or 'all'."),
+    click.option("--source", metavar="FORMAT", help="Raw format to take where several lead to one product."),
+    STORE,
+    click.option("--context", default="default", show_default=True, help="Calibration context."),
+    click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Parameter of a step, e.g. mag.field.eddy=false."),
+    click.option("--table", "tables", multiple=True, type=click.Path(path_type=Path), help="Calibration table to use instead."),
+    click.option("--keep-raw", is_flag=True, help="Keep the raw files in the store."),
+    JSON,
+)  # fmt: skip
+WORKERS = _options(
+    click.option("--workers", type=click.IntRange(1), default=lambda: os.cpu_count() or 1, show_default="number of cores"),
+    click.option("--dask", "address", metavar="ADDRESS", help="Dask scheduler to use instead of a local cluster."),
+    click.option("--timeout", type=float, default=1800.0, show_default=True, help="Seconds after which a unit is given up."),
+)  # fmt: skip
+
+
+def _request(settings: tuple[str, ...], **options: Any) -> Any:
+    from pipeline.errors import UsageError
+    from pipeline.runs.run import Request
+
+    pairs: dict[str, str] = {}
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        if not equals:
+            raise UsageError(f"--set {setting}: write it as KEY=VALUE")
+        pairs[name.strip()] = value.strip()
+    return Request(settings=pairs, **options)
+
+
+def _print(document: Any, as_json: bool, show: Callable[[Any], None]) -> None:
+    if as_json:
+        click.echo(json.dumps(document, indent=1, default=str))
+    else:
+        show(document)
+
+
+@cli.command()
+@REQUEST
+@WORKERS
+def run(as_json: bool, workers: int, address: str | None, timeout: float, **options: Any) -> None:
+    """Make the calibrated products of pass PJ from raw data."""
+    from pipeline.report import terminal
+    from pipeline.runs.run import exit_status
+
+    record = _run(_request(**options), workers, address, timeout, as_json)
+    _print(record, as_json, terminal.show_run)
+    sys.exit(exit_status(record))
+
+
+def _run(request: Any, workers: int, address: str | None, timeout: float, quiet: bool) -> dict[str, Any]:
+    from pipeline.report.terminal import Progress
+    from pipeline.runs.run import carry_out, in_process, prepare
+
+    del quiet
+    session = prepare(request)
+    plan = session.plan()
+    if not plan.to_make():
+        return carry_out(session, in_process(session, lambda name, done, total: None, timeout), plan)
+    with Progress([str(p.identity) for p in plan.to_make()]) as progress:
+        progress.note("starting Prefect and the Dask workers")
+        from flows.settings import prepare_environment
+
+        prepare_environment(session.store.root)
+        from flows.pass_flow import run_pass
+
+        return run_pass(session, plan, workers=workers, address=address, progress=progress.update, timeout=timeout)
+
+
+@cli.command()
+@REQUEST
+def plan(as_json: bool, **options: Any) -> None:
+    """Say what `run` would make and why; changes nothing."""
+    from pipeline import notebook
+    from pipeline.report import terminal
+
+    _print(notebook.plan_of(_request(**options)), as_json, terminal.show_plan)
+
+
+@cli.command()
+@click.argument("pass_number", metavar="PJ", type=PASS)
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for raw/ and truth/.")
+@click.option("--instrument", "instruments", multiple=True, metavar="X", help="Only these instruments.")
+@click.option("--scale", type=click.Choice(["demo", "full"]), default="demo", show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True)
+@JSON
+def simulate(pass_number: int, out: Path, instruments: tuple[str, ...], scale: str, seed: int, as_json: bool) -> None:
+    """Write the raw products of a simulated pass, and the truth they were made from."""
+    from pipeline.report import terminal
+    from pipeline.scene.simulate import simulate_pass
+
+    _print(simulate_pass(pass_number, out, instruments, scale, seed), as_json, terminal.show_simulation)
+
+
+@cli.command()
+@click.option("--out", type=click.Path(path_type=Path), default=Path("perijove-demo"), show_default=True)
+@WORKERS
+@JSON
+def demo(out: Path, workers: int, address: str | None, timeout: float, as_json: bool) -> None:
+    """Simulate PJ1, calibrate it, verify it against the truth, and draw its page."""
+    from pipeline.report import terminal
+    from pipeline.report.demo import demo as body
+
+    def runner(request: Any) -> dict[str, Any]:
+        return _run(request, workers, address, timeout, as_json)
+
+    document = body(out, runner)
+    _print(document, as_json, terminal.show_demo)
+    sys.exit(0 if document["ok"] else 1)
+
+
+@cli.command()
+@click.argument("product")
+@STORE
+@JSON
+def explain(product: str, store: Path, as_json: bool) -> None:
+    """Say from what PRODUCT (identity, key or path) was made, and how far to trust it."""
+    from pipeline.report import terminal
+    from pipeline.runs.explain import explain as body
+    from pipeline.runs.store import Store
+
+    _print(body(Store(store), product), as_json, terminal.show_explanation)
+
+
+@cli.command()
+@click.argument("run_name", metavar="[RUN]", required=False)
+@click.option("--truth", type=click.Path(path_type=Path), help="Folder of a simulation's truth to compare with.")
+@STORE
+@JSON
+def verify(run_name: str | None, truth: Path | None, store: Path, as_json: bool) -> None:
+    """Check that the products of a run are what they say; with --truth, that they are right."""
+    from pipeline.report import terminal
+    from pipeline.runs.store import Store
+    from pipeline.runs.verify import verify as body
+
+    document = body(Store(store), run_name, truth)
+    _print(document, as_json, terminal.show_verification)
+    sys.exit(0 if document["ok"] else 1)
+
+
+@cli.command()
+@click.argument("first", metavar="RUN")
+@click.argument("second", metavar="RUN")
+@STORE
+@JSON
+def compare(first: str, second: str, store: Path, as_json: bool) -> None:
+    """Say by how much the products of two runs differ, in their units and in sigma."""
+    from pipeline.report import terminal
+    from pipeline.runs.compare import compare_runs
+    from pipeline.runs.store import Store
+
+    _print(compare_runs(Store(store), first, second), as_json, terminal.show_comparison)
+
+
+@cli.command(name="list")
+@click.argument("what", type=click.Choice(["passes", "instruments", "products", "runs", "tables", "contexts"]))
+@STORE
+@click.option("--context", default="default", show_default=True, help="For tables: the context.")
+@JSON
+def list_(what: str, store: Path, context: str, as_json: bool) -> None:
+    """List passes, instruments, products, runs, tables or contexts."""
+    from pipeline.report import terminal
+    from pipeline.runs.listing import listing
+
+    _print(listing(what, store, context), as_json, lambda rows: terminal.show_rows(what, rows))
+
+
+@cli.group()
+def table() -> None:
+    """Look at calibration tables and certify new ones."""
+
+
+@table.command(name="show")
+@click.argument("name", metavar="INSTRUMENT.NAME|FILE")
+@click.option("--time", help="UTC; default: all validity intervals.")
+@click.option("--context", default="default", show_default=True)
+@STORE
+@JSON
+def table_show(name: str, time: str | None, context: str, store: Path, as_json: bool) -> None:
+    """Show a table's values with units, uncertainty, pedigree and source."""
+    from pipeline.report import terminal
+    from pipeline.runs.listing import show_table
+
+    _print(show_table(name, time, context, store), as_json, terminal.show_table)
+
+
+@table.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--alias", required=True, help="Name of the new context.")
+@click.option("--start", help="UTC from which the tables hold; default: always.")
+@click.option("--stop", help="UTC up to which they hold, exclusive; default: for ever.")
+@click.option("--base", default="default", show_default=True, help="Context to start from.")
+@click.option("--comment", required=True, help="Why.")
+@STORE
+@JSON
+def certify(files: tuple[Path, ...], store: Path, as_json: bool, **options: Any) -> None:
+    """Make a new calibration context in the store, with FILES in force from --start to --stop."""
+    from pipeline.report import terminal
+    from pipeline.runs.listing import certify_tables
+
+    _print(certify_tables(files, store, **options), as_json, terminal.show_certified)
+
+
+@cli.group()
+def store() -> None:
+    """Look after the store."""
+
+
+@store.command()
+@STORE
+@JSON
+def size(store: Path, as_json: bool) -> None:
+    """Bytes in the store by folder."""
+    from pipeline.report import terminal
+    from pipeline.runs.store import Store
+
+    _print(Store(store).size(), as_json, terminal.show_size)
+
+
+@store.command()
+@click.option("--keep-runs", type=click.IntRange(0), required=True, help="Keep what the newest N runs name.")
+@STORE
+@JSON
+def gc(store: Path, keep_runs: int, as_json: bool) -> None:
+    """Delete products that no recent run names; tables, contexts, raw files and records stay."""
+    from pipeline.report import terminal
+    from pipeline.runs.store import Store
+
+    files, freed = Store(store).collect(keep_runs)
+    _print({"files": files, "bytes": freed}, as_json, terminal.show_collected)
+
+
+@cli.command()
+@click.argument("run_name", metavar="[RUN]", required=False)
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the page; default: in the store, by run.")
+@STORE
+@JSON
+def report(run_name: str | None, out: Path | None, store: Path, as_json: bool) -> None:
+    """Draw the page of a run: what was made, its figures, what is flagged and missing."""
+    from pipeline.report import terminal
+    from pipeline.report.page import write_page
+    from pipeline.runs.store import Store
+
+    _print({"page": str(write_page(Store(store), run_name, out))}, as_json, terminal.show_page)
+
+
+@cli.command()
+@click.argument("product")
+@click.option("--format", "form", type=click.Choice(["netcdf"]), default="netcdf", show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), help="File to write; default: named after the product.")
+@STORE
+@JSON
+def export(product: str, form: str, out: Path | None, store: Path, as_json: bool) -> None:
+    """Write PRODUCT as a plain CF file that anyone's netCDF reader opens."""
+    del form
+    from pipeline.report import terminal
+    from pipeline.runs.explain import export_product
+    from pipeline.runs.store import Store
+
+    _print({"path": str(export_product(Store(store), product, out))}, as_json, terminal.show_export)
+
+
+@cli.command()
+@click.option("--kernels", type=click.Path(path_type=Path), help="Folder of SPICE kernels, or a meta-kernel.")
+@STORE
+@JSON
+def doctor(kernels: Path | None, store: Path, as_json: bool) -> None:
+    """Say whether everything perijove needs is there."""
+    from pipeline.report import terminal
+    from pipeline.runs.doctor import doctor as body
+
+    document = body(store, kernels)
+    _print(document, as_json, terminal.show_doctor)
+    sys.exit(0 if document["ok"] else 1)
