@@ -69,7 +69,9 @@ def open_product(name: str | Path, *, store: str | Path | None = None) -> xr.Dat
     return notebook.open_product(str(name), store)
 
 
-def table(instrument: str, name: str, time: str | float, *, context: str = "default", store: str | Path | None = None) -> Table:
+def table(
+    instrument: str, name: str, time: str | float, *, context: str = "default", store: str | Path | None = None
+) -> Table:
     """Calibration table in force at a time (UTC text or et)."""
     from pipeline import notebook
 

@@ -51,13 +51,16 @@ def cluster(workers: int, address: str | None) -> Iterator[Client]:
         "distributed.nanny.pre-spawn-environ": SINGLE_THREAD,
         "distributed.worker.memory.terminate": 0.98,
     }
-    with config.set(quiet):
-        with LocalCluster(
+    with (
+        config.set(quiet),
+        LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
             processes=True,
             dashboard_address=None,
             silence_logs=logging.CRITICAL,
             preload=["perijove"],
-        ) as local, Client(local, set_as_default=False) as client:
-            yield client
+        ) as local,
+        Client(local, set_as_default=False) as client,
+    ):
+        yield client

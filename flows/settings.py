@@ -9,9 +9,8 @@ import os
 from pathlib import Path
 
 # One thread per worker process: equal keys must give equal bytes for any number of workers.
-SINGLE_THREAD = {
-    name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-}
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+SINGLE_THREAD = dict.fromkeys(_THREADS, "1")
 
 
 def prefect_environment(store: Path) -> dict[str, str]:

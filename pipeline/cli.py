@@ -74,30 +74,47 @@ def _default_store() -> Path:
 
 
 STORE = click.option(
-    "--store", type=click.Path(path_type=Path), default=_default_store, show_default="PERIJOVE_STORE or perijove-store",
+    "--store",
+    type=click.Path(path_type=Path),
+    default=_default_store,
+    show_default="PERIJOVE_STORE or perijove-store",
     help="Folder of everything made.",
-)  # fmt: skip
+)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document; progress goes to standard error.")
 REQUEST = _options(
     click.argument("pass_number", metavar="PJ", type=PASS),
-    click.option("--instrument", "instruments", multiple=True, metavar="X", help="Only these instruments (and what they need)."),
-    click.option("--product", "products", multiple=True, metavar="TYPE", help="Only these product types (and what they need)."),
+    click.option(
+        "--instrument", "instruments", multiple=True, metavar="X", help="Only these instruments (and what they need)."
+    ),
+    click.option(
+        "--product", "products", multiple=True, metavar="TYPE", help="Only these product types (and what they need)."
+    ),
     click.option("--raw", type=click.Path(path_type=Path), help="Folder of raw products; default: the last run's."),
     click.option("--kernels", type=click.Path(path_type=Path), help="Folder of SPICE kernels, or a meta-kernel."),
-    click.option("--window", default="all", show_default=True, help="'2h' about closest approach, an encounter's name, or 'all'."),
+    click.option(
+        "--window", default="all", show_default=True, help="'2h' about closest approach, an encounter's name, or 'all'."
+    ),
     click.option("--source", metavar="FORMAT", help="Raw format to take where several lead to one product."),
     STORE,
     click.option("--context", default="default", show_default=True, help="Calibration context."),
-    click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Parameter of a step, e.g. mag.field.eddy=false."),
-    click.option("--table", "tables", multiple=True, type=click.Path(path_type=Path), help="Calibration table to use instead."),
+    click.option(
+        "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Parameter of a step, e.g. mag.field.eddy=false."
+    ),
+    click.option(
+        "--table", "tables", multiple=True, type=click.Path(path_type=Path), help="Calibration table to use instead."
+    ),
     click.option("--keep-raw", is_flag=True, help="Keep the raw files in the store."),
     JSON,
-)  # fmt: skip
+)
 WORKERS = _options(
-    click.option("--workers", type=click.IntRange(1), default=lambda: os.cpu_count() or 1, show_default="number of cores"),
+    click.option(
+        "--workers", type=click.IntRange(1), default=lambda: os.cpu_count() or 1, show_default="number of cores"
+    ),
     click.option("--dask", "address", metavar="ADDRESS", help="Dask scheduler to use instead of a local cluster."),
-    click.option("--timeout", type=float, default=1800.0, show_default=True, help="Seconds after which a unit is given up."),
-)  # fmt: skip
+    click.option(
+        "--timeout", type=float, default=1800.0, show_default=True, help="Seconds after which a unit is given up."
+    ),
+)
 
 
 def _request(settings: tuple[str, ...], **options: Any) -> Any:

@@ -23,7 +23,9 @@ BUILT_IN = "instruments"
 def _sources() -> dict[str, str | EntryPoint]:
     spec = importlib.util.find_spec(BUILT_IN)
     folders = spec.submodule_search_locations if spec and spec.submodule_search_locations else []
-    found: dict[str, str | EntryPoint] = {m.name: f"{BUILT_IN}.{m.name}" for m in pkgutil.iter_modules(folders) if m.ispkg}
+    found: dict[str, str | EntryPoint] = {
+        m.name: f"{BUILT_IN}.{m.name}" for m in pkgutil.iter_modules(folders) if m.ispkg
+    }
     for point in entry_points(group=GROUP):
         if point.name in found:
             raise UsageError(f"plugin {point.value}: an instrument named {point.name} exists already")

@@ -75,8 +75,12 @@ def _keep_best(best: dict[tuple[str, str], Granule], granule: Granule, found: Di
         rank = [(g.version, str(next(iter(g.files.values())))) for g in (other, granule)]
         best[place], loser = (granule, other) if rank[1] > rank[0] else (other, granule)
         found.superseded.append(
-            {"granule": loser.id, "version": loser.version, "by": best[place].version,
-             "path": str(next(iter(loser.files.values())))}
+            {
+                "granule": loser.id,
+                "version": loser.version,
+                "by": best[place].version,
+                "path": str(next(iter(loser.files.values()))),
+            }
         )
     else:
         best[place] = granule

@@ -48,7 +48,11 @@ def _strip_docstrings(tree: ast.AST) -> None:
     for node in ast.walk(tree):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and node.body:
             first = node.body[0]
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+            if (
+                isinstance(first, ast.Expr)
+                and isinstance(first.value, ast.Constant)
+                and isinstance(first.value.value, str)
+            ):
                 node.body = node.body[1:] or [ast.Pass()]
 
 
@@ -118,7 +122,7 @@ def locked(instrument_name: str) -> dict[str, dict[str, str | int]]:
 
 
 def code_part(instrument: Instrument, step: Step) -> dict[str, str | int]:
-    """What the code adds to a recipe: the step and its version, and its fingerprint only if it is not the locked one."""
+    """What the code adds to a recipe: step, version, and the fingerprint only if it is not the locked one."""
     part: dict[str, str | int] = {"step": step.name, "version": step.version}
     lock = locked(instrument.name).get(step.name, {})
     current = fingerprint(instrument, step)

@@ -5,6 +5,7 @@ Inputs enter a product's recipe by key, so the whole plan is known before anythi
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -215,9 +216,7 @@ class _Planner:
             units.setdefault(unit, []).append(granule)
         return {unit: (tuple(granules), None) for unit, granules in units.items()}
 
-    def _units_of_inputs(
-        self, step: Step, product: ProductType
-    ) -> dict[str, tuple[tuple[Granule, ...], Span | None]]:
+    def _units_of_inputs(self, step: Step, product: ProductType) -> dict[str, tuple[tuple[Granule, ...], Span | None]]:
         needs = [n for n in step.needs if n.kind in ("product", "products")]
         needs.sort(key=lambda n: n.optional)
         for need in needs:
@@ -318,7 +317,7 @@ class _Planner:
         edges = {length * k for k in range(math.floor(hull.start / length), math.ceil(hull.stop / length) + 1)}
         edges |= {s.start for chosen in tables.values() for _, s in chosen if hull.start < s.start < hull.stop}
         grid = sorted(edges)
-        segments = [Span(a, b) for a, b in zip(grid, grid[1:], strict=False)]
+        segments = [Span(a, b) for a, b in itertools.pairwise(grid)]
         segments = [s for s in segments if any(s.overlaps(o) for o in occupied)]
         inside = [s for s in segments if window is None or s.overlaps(window)]
         whole = len(inside) == len(segments)

@@ -64,9 +64,7 @@ class Session:
         """Plan the request; `failed` products are left out."""
         spans = [Span(g.start, g.stop) for g in self.discovery.granules]
         geometry, path = geometry_of(self.pass_, spans, self.request.kernels, self.store) if spans else (None, None)
-        return make_plan(
-            self.selection, self.pass_, self.discovery, geometry, path, self.clock, self.store, failed
-        )
+        return make_plan(self.selection, self.pass_, self.discovery, geometry, path, self.clock, self.store, failed)
 
 
 def prepare(request: Request) -> Session:
@@ -127,7 +125,9 @@ def _raw_folder(request: Request, store: Store) -> Path:
     for record in reversed(store.runs()):
         if record["pass"] == request.pass_number:
             return Path(record["raw"])
-    raise UsageError(f"PJ{request.pass_number} has not been run in {store.root} yet: say where its raw data are (--raw)")
+    raise UsageError(
+        f"PJ{request.pass_number} has not been run in {store.root} yet: say where its raw data are (--raw)"
+    )
 
 
 def _nothing_found(discovery: Discovery, instruments: Iterable[Any], number: int) -> str:

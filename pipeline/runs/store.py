@@ -103,7 +103,9 @@ class Store:
                 known.add(product["identity"])
                 if product["identity"] == identity and Path(product["path"] or "").exists():
                     return Path(product["path"])
-        raise UsageError(f"no product {identity} in {self.root}; {nearest(identity, sorted(known)) if known else 'it is empty'}")
+        raise UsageError(
+            f"no product {identity} in {self.root}; {nearest(identity, sorted(known)) if known else 'it is empty'}"
+        )
 
     # Runs
 
@@ -178,9 +180,8 @@ class Store:
         kept = self.root / "raw" / sha256
         if not kept.exists():
             kept.parent.mkdir(exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=kept.parent, delete=False) as aside:
-                with path.open("rb") as source:
-                    shutil.copyfileobj(source, aside)
+            with tempfile.NamedTemporaryFile(dir=kept.parent, delete=False) as aside, path.open("rb") as source:
+                shutil.copyfileobj(source, aside)
             Path(aside.name).replace(kept)
 
     @contextmanager

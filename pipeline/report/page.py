@@ -1,0 +1,104 @@
+"""The page of a run: one HTML file with its figures beside it, readable anywhere without a server."""
+
+from __future__ import annotations
+
+import html
+import warnings
+from pathlib import Path
+from typing import Any
+
+from pipeline import registry
+from pipeline.dataset import netcdf
+from pipeline.instrument import Quicklook
+from pipeline.passes import get_pass
+from pipeline.runs.store import Store, write_aside
+
+DPI = 110
+
+STYLE = Path(__file__).with_name("page.css").read_text()
+
+
+def write_page(store: Store, run_name: str | None, out: Path | None) -> Path:
+    """Draw the page of a run (the newest if None) into a folder; returns the path of ``index.html``.
+
+    A figure that cannot be drawn is named on the page with its reason; it does not stop the others.
+    """
+    record = store.run(run_name)
+    folder = (out or store.root / "reports" / record["run"]).resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    sections = []
+    for name in sorted({p["instrument"] for p in record["products"]}):
+        products = [p for p in record["products"] if p["instrument"] == name]
+        sections.append(_instrument(name, products, folder))
+    page = folder / "index.html"
+    write_aside(page, _document(record, "".join(sections)).encode())
+    return page
+
+
+def _document(record: dict[str, Any], sections: str) -> str:
+    pass_ = get_pass(record["pass"])
+    attrs = [netcdf.read_attrs(Path(p["path"])) for p in record["products"] if p["status"] in ("made", "kept")]
+    simulated = any("simulated" in a for a in attrs)
+    banner = '<p class="banner">Simulated data, not a measurement.</p>' if simulated else ""
+    bad = "".join(f"<li>{html.escape(q['reason'])}</li>" for q in record["quarantined"])
+    unusable = f"<h2>Raw files that could not be used</h2><ul>{bad}</ul>" if bad else ""
+    title = f"Perijove {record['pass']}"
+    return (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
+        f'<meta name="viewport" content="width=device-width,initial-scale=1"><style>{STYLE}</style>'
+        f"<h1>{title}</h1><p class=sub>closest approach {pass_.utc} UTC &middot; run {record['run']} &middot; "
+        f"context {html.escape(record['context']['name'])} &middot; {record['seconds']:.1f} s, "
+        f"{record['peak_mb']:.0f} MB at most</p>{banner}{sections}{unusable}</html>"
+    )
+
+
+def _instrument(name: str, products: list[dict[str, Any]], folder: Path) -> str:
+    instrument = registry.load(name)
+    rows = "".join(_row(p) for p in products)
+    figures = "".join(_figures(look, products, folder) for look in instrument.quicklooks)
+    return (
+        f"<h2>{html.escape(instrument.title)}</h2><table><tr><th>product<th>status<th class=n>records"
+        f"<th class=n>MB<th>calibration values by pedigree<th>flagged</tr>{rows}</table>{figures}"
+    )
+
+
+def _row(product: dict[str, Any]) -> str:
+    path = Path(product["path"] or "")
+    records = size = pedigree = flagged = ""
+    if path.is_file():
+        attrs = netcdf.read_attrs(path)
+        pedigree = str(attrs.get("pedigree_counts", ""))
+        size = f"{path.stat().st_size / 1e6:.1f}"
+        flagged = netcdf.flag_summary(path)
+        records = str(product.get("records") or "")
+    reason = f"<br>{html.escape(product['reason'])}" if product.get("reason") else ""
+    placeholder = ' class="warn"' if "placeholder" in pedigree or "override" in pedigree else ""
+    status = product["status"]
+    return (
+        f"<tr><td><code>{html.escape(product['identity'])}</code><td class={status}>{status}{reason}<td class=n>{records}"
+        f"<td class=n>{size}<td{placeholder}>{html.escape(pedigree)}<td>{html.escape(flagged)}</tr>"
+    )
+
+
+def _figures(look: Quicklook, products: list[dict[str, Any]], folder: Path) -> str:
+    """A figure per unit of the quick look's first product that is there."""
+    there = [p for p in products if p["status"] in ("made", "kept")]
+    units = sorted({p["unit"] for p in there if p["type"] == look.products[0]})
+    parts = []
+    for unit in units:
+        chosen = [next((p for p in there if p["type"] == t and p["unit"] in (unit, "")), None) for t in look.products]
+        datasets = [None if p is None else netcdf.open_product(Path(p["path"])) for p in chosen]
+        label = f"{look.name}{'-' + unit if unit else ''}".replace("/", "_")
+        caption = html.escape(look.title + (f" {unit}" if unit else ""))
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                figure = look.draw(*datasets)
+                figure.savefig(folder / f"{label}.png", dpi=DPI, bbox_inches="tight")
+        except Exception as error:  # one figure must not cost the page
+            parts.append(
+                f"<p class=failed>{caption}: not drawn ({html.escape(f'{type(error).__name__}: {error}')})</p>"
+            )
+            continue
+        parts.append(f'<figure><img src="{label}.png" alt="{caption}"><figcaption>{caption}</figcaption></figure>')
+    return "".join(parts)
