@@ -75,8 +75,8 @@ def _row(product: dict[str, Any]) -> str:
     placeholder = ' class="warn"' if "placeholder" in pedigree or "override" in pedigree else ""
     status = product["status"]
     return (
-        f"<tr><td><code>{html.escape(product['identity'])}</code><td class={status}>{status}{reason}<td class=n>{records}"
-        f"<td class=n>{size}<td{placeholder}>{html.escape(pedigree)}<td>{html.escape(flagged)}</tr>"
+        f"<tr><td><code>{html.escape(product['identity'])}</code><td class={status}>{status}{reason}"
+        f"<td class=n>{records}<td class=n>{size}<td{placeholder}>{html.escape(pedigree)}<td>{html.escape(flagged)}</tr>"
     )
 
 
@@ -89,7 +89,7 @@ def _figures(look: Quicklook, products: list[dict[str, Any]], folder: Path) -> s
         chosen = [next((p for p in there if p["type"] == t and p["unit"] in (unit, "")), None) for t in look.products]
         datasets = [None if p is None else netcdf.open_product(Path(p["path"])) for p in chosen]
         label = f"{look.name}{'-' + unit if unit else ''}".replace("/", "_")
-        caption = html.escape(look.title + (f" {unit}" if unit else ""))
+        caption = html.escape(f"{look.title} {unit}".strip())
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
