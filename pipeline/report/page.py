@@ -72,11 +72,11 @@ def _row(product: dict[str, Any]) -> str:
         flagged = netcdf.flag_summary(path)
         records = str(product.get("records") or "")
     reason = f"<br>{html.escape(product['reason'])}" if product.get("reason") else ""
-    placeholder = ' class="warn"' if "placeholder" in pedigree or "override" in pedigree else ""
+    mark = ' class="warn"' if "placeholder" in pedigree or "override" in pedigree else ""
     status = product["status"]
     return (
         f"<tr><td><code>{html.escape(product['identity'])}</code><td class={status}>{status}{reason}"
-        f"<td class=n>{records}<td class=n>{size}<td{placeholder}>{html.escape(pedigree)}<td>{html.escape(flagged)}</tr>"
+        f"<td class=n>{records}<td class=n>{size}<td{mark}>{html.escape(pedigree)}<td>{html.escape(flagged)}</tr>"
     )
 
 
