@@ -238,8 +238,8 @@ class Sclk:
     ----------
     name : where the numbers come from.
     partitions : start and end of each partition in ticks of the counter, shape (n, 2).
-    ticks, tdt, rates : encoded ticks at which a linear piece begins, TDT there (seconds past J2000), and TDT seconds per
-        clock second.
+    ticks, tdt, rates : encoded ticks at which a linear piece begins, TDT there (seconds past J2000), and TDT seconds
+        per clock second.
     """
 
     name: str
@@ -349,8 +349,8 @@ class Sclk:
 
         Parameters
         ----------
-        fraction : into how many parts the fraction divides a second: 256 or 65536. If None, five digits after a ``:``
-            mean 65536 and fewer, or any after a ``.``, 256: ``5/0525574420:18916`` and ``5/0525574420.074`` are one time.
+        fraction : into how many parts the fraction divides a second: 256 or 65536. If None, five digits after a
+            ``:`` mean 65536 and fewer, or any after a ``.``, 256: ``5/0525574420:18916`` is ``5/0525574420.074``.
 
         Raises
         ------
@@ -371,7 +371,7 @@ class Sclk:
             raise ValueError(f"{text!r}: {error}") from None
 
     def format(self, ticks: float, *, fraction: int = TICKS, partition: bool = True) -> str:
-        """Text of encoded ticks, to the nearest part: ``5/0525574420:18916``, or with 256 parts ``5/0525574420.074``."""
+        """Text of encoded ticks, to the nearest part: ``5/0525574420:18916``, with 256 parts ``5/0525574420.074``."""
         number = int(np.searchsorted(self._before, ticks, side="right"))
         counter = ticks - self._before[number - 1] + self.partitions[number - 1, 0]
         seconds, part = divmod(round(counter * fraction / TICKS), fraction)

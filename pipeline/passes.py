@@ -104,8 +104,8 @@ def parse_window(text: str, pass_: Pass) -> Span | None:
 
     Parameters
     ----------
-    text : ``all`` (None is returned: no restriction), a length about closest approach (``2h``, ``90m``, ``600s``), or the
-        name of an encounter inside the pass.
+    text : ``all`` (None is returned: no restriction), a length about closest approach (``2h``, ``90m``, ``600s``), or
+        the name of an encounter inside the pass.
 
     Raises
     ------
