@@ -7,7 +7,6 @@ coefficients are package data, and a kernel's numbers may take the latter's plac
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -172,8 +171,8 @@ def _parse_one(text: str) -> float:
 @overload
 def parse_utc(text: str) -> float: ...
 @overload
-def parse_utc(text: Iterable[str]) -> Floats: ...
-def parse_utc(text: str | Iterable[str]) -> float | Floats:
+def parse_utc(text: list[str] | tuple[str, ...] | NDArray[np.str_]) -> Floats: ...
+def parse_utc(text: str | list[str] | tuple[str, ...] | NDArray[np.str_]) -> float | Floats:
     """Et of UTC text: ``YYYY-MM-DD[Thh:mm[:ss.f]]`` or ``YYYY-DDD...``, with second 60 in a leap second.
 
     Raises
