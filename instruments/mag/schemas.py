@@ -226,7 +226,7 @@ ZEROS = Schema(
             "nT",
             "zero in the axes of the sensor (diagnostic); NaN unless offered",
         ),
-        Variable("spins", ("range_index",), "int32", "1", "number of spins offered (count)"),
+        Variable("spins", ("range_index",), "int32", "1", "number of spins (count)"),
         _QUALITY,
     ),
     sizes={"plane": 2, "xyz": 3, "xyz_other": 3, "axis": 3, "range_index": 6},

@@ -27,9 +27,10 @@ RANGES = 6
 # Of a spin, the fewest 1 s means that the fits with two and three trend terms can use.
 FEWEST_PER_SPIN = 16
 # Interval of the spin-axis fit: longer than Alfvenic fluctuations, shorter than the solar wind's structure.
-DAVIS_SMITH_INTERVAL = 600.0
-FEWEST_PER_INTERVAL = 300
-# Spins whose errors may be correlated, and intervals: blocks of the error of a mean.
+DAVIS_SMITH_INTERVAL = 300.0
+FEWEST_PER_INTERVAL = 150
+DAVIS_SMITH_ITERATIONS = 5
+# Neighbouring spins whose errors may be correlated; blocks, or intervals, that an error needs.
 BLOCK = 20
 FEWEST_BLOCKS = 3
 MEAN_INTERVAL = 1.0
@@ -62,20 +63,26 @@ def zeros(
     orthogonality: Table,
     alignment: Table,
     bench: Table,
+    zero: Table,
 ) -> xr.Dataset:
-    """Zeros left in the calibrated field, per spin and per range, each with its error and what is expected to leak."""
+    """Zeros left in the calibrated field, per spin and per range, each with its error and what is expected to leak.
+
+    Per spin a zero is offered where the leakage is below the formal error. Per range it must also be better known than
+    the zero of the table it would replace: so within a pass none is, and the zeros are those of the table.
+    """
     phase, rate = spin_phase(field["et"].values, geometry)
     good = ~raised(field["quality"].values, EXCLUDED) & np.isfinite(phase)
     payload = field["b_payload"].values.astype(float)
     k = field["range"].values.astype(np.intp)
     fits = spin_fits(field["et"].values, payload, phase, rate, k, good)
-    zero, covariance, leakage, spins = by_range(fits)
-    corrected = payload - np.concatenate([np.nan_to_num(zero[:, :2]), np.zeros((RANGES, 1))], axis=1)[k]
+    left, covariance, leakage, spins = by_range(fits)
+    corrected = payload - np.concatenate([np.nan_to_num(left[:, :2]), np.zeros((RANGES, 1))], axis=1)[k]
     for i in range(RANGES):
         axis = davis_smith(field["et"].values, corrected, good & (k == i))
-        zero[i, 2], covariance[i, 2, 2], leakage[i, 2] = axis
+        left[i, 2], covariance[i, 2, 2], leakage[i, 2] = axis
     sigma = np.sqrt(np.stack([covariance[:, i, i] for i in range(3)], axis=1))
-    offered = np.abs(leakage) < sigma
+    known = zero["zero"].sigma[int(field["sensor"].values[0])]
+    offered = (np.abs(leakage) < sigma) & (sigma < known)
     return xr.Dataset(
         {
             "zero_spin": (("et", "plane"), np.stack([fits.z.real, fits.z.imag], axis=1)),
@@ -84,14 +91,14 @@ def zeros(
             "offered": (("et",), fits.offered.astype(np.int8)),
             "range": (("et",), fits.k.astype(np.int8)),
             "quality": (("et",), flag(~fits.offered, Quality.SUSPECT)),
-            "zero": (("range_index", "xyz"), zero),
+            "zero": (("range_index", "xyz"), left),
             "zero_random": (("range_index", "xyz"), sigma),
             "zero_covariance": (("range_index", "xyz", "xyz_other"), covariance),
             "zero_leakage": (("range_index", "xyz"), leakage),
             "zero_offered": (("range_index", "xyz"), offered.astype(np.int8)),
             "zero_sensor": (
                 ("range_index", "axis"),
-                in_sensor(zero, offered, field, pass_.et, orthogonality, alignment, bench),
+                in_sensor(left, offered, field, pass_.et, orthogonality, alignment, bench),
             ),
             "spins": (("range_index",), spins.astype(np.int32)),
         },
@@ -154,12 +161,12 @@ def spin_fits(et: Array, b: Array, phase: Array, rate: Array, k: NDArray[np.intp
 
 
 def by_range(fits: SpinFits) -> tuple[Array, Array, Array, NDArray[np.intp]]:
-    """Weighted means of the offered spins of each range.
+    """Weighted means of the spins of each range; one that leaks weighs as if the leakage were part of its error.
 
     Returns
     -------
     zero, covariance, leakage, spins
-        (range, 3), (range, 3, 3), (range, 3), of x and y, NaN where too few spins were offered; (range).
+        (range, 3), (range, 3, 3), (range, 3), of x and y, NaN where there are too few spins; (range).
         The covariance is from the scatter of blocks of spins, because neighbouring spins share fluctuations.
     """
     zero = np.full((RANGES, 3), np.nan)
@@ -167,11 +174,11 @@ def by_range(fits: SpinFits) -> tuple[Array, Array, Array, NDArray[np.intp]]:
     covariance = np.full((RANGES, 3, 3), np.nan)
     spins = np.zeros(RANGES, np.intp)
     for i in range(RANGES):
-        use = fits.offered & (fits.k == i)
+        use = fits.k == i
         spins[i] = use.sum()
         if spins[i] < FEWEST_BLOCKS * BLOCK:
             continue
-        weight = 1.0 / fits.sigma[use] ** 2
+        weight = 1.0 / (fits.sigma[use] ** 2 + np.abs(fits.leakage[use]) ** 2)
         z = np.stack([fits.z[use].real, fits.z[use].imag], axis=1)
         leaks = np.stack([fits.leakage[use].real, fits.leakage[use].imag], axis=1)
         zero[i, :2] = weight @ z / weight.sum()
@@ -187,13 +194,15 @@ def davis_smith(et: Array, b: Array, good: Flags) -> tuple[float, float, float]:
     """Zero of the spin axis from fluctuations that keep |B| (step 12).
 
     Minimising the variance of ``|B - z e_z|^2`` gives ``z = cov(B_z, |B|^2) / (2 var B_z)`` (Davis and Smith 1968, Eos
-    49, 257; Belcher 1973, J. Geophys. Res. 78, 6480), here from linearly detrended intervals together. Its variance is
-    from the scatter of the intervals; its leakage is what their quadratic trends contribute.
+    49, 257; Belcher 1973, J. Geophys. Res. 78, 6480), here from linearly detrended intervals together. Changes of |B|
+    that are independent of its direction add ``2 B_z var|B|`` to the covariance; they are what varies in
+    ``|B - z e_z|^2`` at the solution, and are taken off by iteration. The variance is from the scatter of the
+    intervals; the leakage is what their quadratic trends contribute.
 
     Returns
     -------
     zero, variance, leakage
-        nT, nT^2, nT; NaN with fewer than three intervals.
+        nT, nT^2, nT; NaN with too few intervals.
     """
     groups = Groups(np.floor(et / DAVIS_SMITH_INTERVAL).astype(np.int64), good)
     use = groups.number >= FEWEST_PER_INTERVAL
@@ -205,14 +214,18 @@ def davis_smith(et: Array, b: Array, good: Flags) -> tuple[float, float, float]:
     gram = groups.sum(basis[:, :, None] * basis[:, None, :])[use]
     right = groups.sum(basis[:, :, None] * values[:, None, :])[use]
     moments = groups.sum(values[:, :, None] * values[:, None, :])[use]
-    linear = np.linalg.solve(gram[:, :2, :2], right[:, :2])
-    left = moments - np.swapaxes(right[:, :2], 1, 2) @ linear
-    both = np.linalg.solve(gram, right)
-    curved = left - (moments - np.swapaxes(right, 1, 2) @ both)
-    total = 2.0 * left[:, 0, 0].sum()
-    z = left[:, 0, 1].sum() / total
-    variance = ((left[:, 0, 1] - 2.0 * z * left[:, 0, 0]) ** 2).sum() / total**2
-    return z, variance, (curved[:, 0, 1] - 2.0 * z * curved[:, 0, 0]).sum() / total
+    axial, power = groups.mean(values)[use].T
+    left = moments - np.swapaxes(right[:, :2], 1, 2) @ np.linalg.solve(gram[:, :2, :2], right[:, :2])
+    curved = left - (moments - np.swapaxes(right, 1, 2) @ np.linalg.solve(gram, right))
+    aligned, together = 2.0 * left[:, 0, 0], left[:, 0, 1]
+    z, score = 0.0, together
+    for _ in range(DAVIS_SMITH_ITERATIONS):
+        compression = left[:, 1, 1] - 4.0 * z * together + 2.0 * z**2 * aligned
+        score = together - 0.5 * (axial - z) * compression / (power - 2.0 * z * axial + z**2)
+        z = float(score.sum() / aligned.sum())
+    variance = ((score - z * aligned) ** 2).sum() / aligned.sum() ** 2
+    leakage = (curved[:, 0, 1] - 2.0 * z * curved[:, 0, 0]).sum() / aligned.sum()
+    return z, float(variance), float(leakage)
 
 
 def in_sensor(
