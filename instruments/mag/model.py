@@ -27,8 +27,10 @@ def model(field: Annotated[xr.Dataset, Product("mag.field_1s")], geometry: Geome
     modelled = internal + disc
     residual = measured - modelled
     magnitude = np.linalg.norm(measured, axis=1) - np.linalg.norm(modelled, axis=1)
+    components = ("random", "systematic", "structured")
     return xr.Dataset(
         {
+            **{f"residual_{c}": (("et", "xyz"), field[f"b_pc_{c}"].values) for c in components},
             "b_internal": (("et", "xyz"), internal.astype(np.float32)),
             "b_disc": (("et", "xyz"), disc.astype(np.float32)),
             "residual": (("et", "xyz"), residual.astype(np.float32)),

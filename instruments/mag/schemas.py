@@ -155,8 +155,10 @@ MODEL = Schema(
             "float32",
             "nT",
             "measured less modelled field in System III (diagnostic)",
+            source="instruments/mag/README.md, step 13",
+            uncertainties=(_component("random"), _component("systematic"), _component("structured")),
             quality="quality",
-            comment="Harmonics above the model's degree are 2 to 4 % of the field at perijove.",
+            comment="Uncertainty of the measurement; harmonics above the model's degree are 2 to 4 % of the field at perijove.",
         ),
         Variable(
             "residual_magnitude",
@@ -204,6 +206,7 @@ ZEROS = Schema(
             "zero left in the calibrated field, by range, spacecraft frame",
             source="instruments/mag/README.md, steps 11 and 12",
             uncertainties=(Uncertainty("random", ("range_index", "xyz")),),
+            quality="zero_quality",
             comment="x and y from spins, z by Davis and Smith; add zero_sensor to table zero to remove it.",
         ),
         Variable(
@@ -226,6 +229,7 @@ ZEROS = Schema(
             "nT",
             "zero in the axes of the sensor (diagnostic); NaN unless offered",
         ),
+        Variable("zero_quality", ("range_index", "xyz"), "uint32", "1", "quality bits: suspect where not offered"),
         Variable("spins", ("range_index",), "int32", "1", "number of spins (count)"),
         _QUALITY,
     ),

@@ -95,6 +95,10 @@ def zeros(
             "zero_random": (("range_index", "xyz"), sigma),
             "zero_covariance": (("range_index", "xyz", "xyz_other"), covariance),
             "zero_leakage": (("range_index", "xyz"), leakage),
+            "zero_quality": (
+                ("range_index", "xyz"),
+                flag(~offered, Quality.SUSPECT) | flag(np.isnan(left), Quality.MISSING),
+            ),
             "zero_offered": (("range_index", "xyz"), offered.astype(np.int8)),
             "zero_sensor": (
                 ("range_index", "axis"),

@@ -13,15 +13,13 @@ from calibration.tables import Table
 
 CA = 525574313.0
 FOLDER = Path(__file__).resolve().parents[2] / "calibration" / "tables" / "mag"
-CHAIN = (
-    "ranges gain zero orthogonality alignment bench temperature timing eddy spacecraft_field noise".split()
-)  # fmt: skip
-MEAN = "gain zero orthogonality alignment bench timing eddy spacecraft_field".split()
+MEAN = ["gain", "zero", "orthogonality", "alignment", "bench", "timing", "eddy", "spacecraft_field"]
+CHAIN = ["ranges", *MEAN[:5], "temperature", *MEAN[5:], "noise"]
 TILT = Rotation.from_euler("xyz", [30, 40, 50], degrees=True)
 
 
 class SpinningGeometry:
-    """A spacecraft that spins about its z axis, and frames that do not follow Jupiter's rotation by more than they must."""
+    """A spacecraft that spins about its z axis, and fixed or slowly turning frames."""
 
     def __init__(self, period: float = 30.3) -> None:
         self.rate = 2 * np.pi / period
@@ -63,7 +61,7 @@ def telemetry(
     rng: np.random.Generator | None,
     rate: float = 64.0,
 ) -> xr.Dataset:
-    """Counts of both sensors at centre times `et`, one by one from the field; noise and rounding unless `rng` is None."""
+    """Counts of both sensors at centre times `et`, from the field; noise and rounding unless `rng` is None."""
     t = {name: {q: table[q].value for q in table.quantities} for name, table in known.items()}
     n = et.size
     code = np.broadcast_to(code, n).astype(np.uint8)
