@@ -53,6 +53,17 @@ MEANINGS: dict[Quality, str] = {
 }
 
 
+# Bits that tell under what circumstances a sample was made, often for a whole product; they do not disqualify it.
+CONDITIONS = (
+    Quality.CALIBRATION_EXTRAPOLATED
+    | Quality.CLOCK_EXTRAPOLATED
+    | Quality.LEAP_SECOND
+    | Quality.GEOMETRY_MISSING
+    | Quality.GEOMETRY_PREDICTED
+    | Quality.INPUT_MISSING
+)
+
+
 @dataclass(frozen=True)
 class Flag:
     """One of an instrument's own bits.
@@ -62,11 +73,14 @@ class Flag:
     bit : 16 to 31.
     name : lower case, one word with underscores.
     meaning : a sentence for the reader of a product.
+    condition : True if the bit tells under what circumstances a sample was made without disqualifying it (a correction
+        left out whose size the systematic uncertainty holds); False if the sample is not to be trusted like others.
     """
 
     bit: int
     name: str
     meaning: str
+    condition: bool = False
 
     def __post_init__(self) -> None:
         if self.bit not in INSTRUMENT_BITS:
@@ -79,7 +93,11 @@ class Flag:
 
 
 def cf_attributes(flags: Iterable[Flag]) -> dict[str, object]:
-    """CF ``flag_masks`` and ``flag_meanings`` (plus a sentence per bit) of a quality variable."""
+    """CF ``flag_masks`` and ``flag_meanings`` of a quality variable.
+
+    Beside them ``flag_descriptions``, a sentence per bit, and ``flag_conditions``, the mask of all bits that do not
+    disqualify a sample: ``quality & ~flag_conditions == 0`` selects the good ones.
+    """
     own = sorted(flags, key=lambda flag: flag.bit)
     bits = [flag.bit for flag in own]
     if len(set(bits)) != len(bits):
@@ -89,10 +107,12 @@ def cf_attributes(flags: Iterable[Flag]) -> dict[str, object]:
         raise ValueError(f"flag names are not unique: {names}")
     masks = [int(q) for q in Quality] + [flag.mask for flag in own]
     sentences = [MEANINGS[q] for q in Quality] + [flag.meaning for flag in own]
+    conditions = int(CONDITIONS) | sum(flag.mask for flag in own if flag.condition)
     return {
         "flag_masks": np.array(masks, DTYPE),
         "flag_meanings": " ".join(names),
         "flag_descriptions": "; ".join(f"{n}: {s}" for n, s in zip(names, sentences, strict=True)),
+        "flag_conditions": DTYPE.type(conditions),
     }
 
 

@@ -52,7 +52,7 @@ class Variable:
 
     Parameters
     ----------
-    name, dims, dtype : as stored. Floats may be stored narrower than computed (``float32``).
+    name, dims, dtype : as stored. Floats may be stored narrower than computed (``float32``); text is ``str``.
     units : UDUNITS text; ``1`` for numbers without a unit.
     long_name : what it is, for a reader of the file.
     standard_name : the CF name, where CF has one.
