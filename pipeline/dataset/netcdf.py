@@ -318,6 +318,7 @@ def open_product(path: Path, span: Span | None = None) -> xr.Dataset:
     StoreError
         if the file is not there, or is none that this project wrote, or is damaged.
     """
+    read_attrs(path)  # where the head of the file is damaged h5netcdf would print a traceback besides raising
     with _readable(path), xr.open_dataset(path, engine="h5netcdf", decode_timedelta=False) as dataset:
         if span is not None and "et" in dataset.variables:
             et = dataset["et"]
