@@ -232,21 +232,44 @@ class _Stream:
         if plane.type.startswith("time"):
             text = np.char.strip(raw.view(f"S{plane.width}")[:, 0]).astype(str)
             try:
-                return text.astype("datetime64[ns]")
-            except ValueError:  # day of year, or a leap second
-                try:
-                    return et_to_utc(parse_utc(text))[0]
-                except ValueError as error:
-                    raise InputError(self.path, f"plane {plane.name!r}: {error}") from error
+                return _calendar(text)
+            except ValueError as error:
+                raise InputError(self.path, f"plane {plane.name!r}: {error}") from error
         if plane.units not in _EPOCHS:
             raise InputError(self.path, f"time unit {plane.units!r} is not known")
         scale, epoch = _EPOCHS[plane.units]
         count = self.values(plane, raw, {})[:, 0]
-        whole = np.floor(count)
-        if not np.all(np.abs(count * scale) < 9e18):
+        if not np.all(np.abs(count) < 9e18 / scale):
             raise InputError(self.path, f"plane {plane.name!r}: times out of range")
+        whole = np.floor(count)
         ns = (whole * scale).astype(np.int64) + np.rint((count - whole) * scale).astype(np.int64)
         return np.datetime64(epoch, "ns") + ns.astype("timedelta64[ns]")
+
+
+def _calendar(text: NDArray[np.str_]) -> NDArray[np.datetime64]:
+    """Return UTC of texts with month and day or day of year; a leap second is clamped to before its end."""
+    try:
+        return text.astype("datetime64[ns]")
+    except ValueError:  # day of year, or a leap second
+        pass
+    parts = np.char.partition(text, "T")
+    days, where = np.unique(parts[:, 0], return_inverse=True)
+    dates = np.array([_date(day) for day in days])[where]
+    leap = np.char.find(parts[:, 2], ":60") >= 0
+    parts[leap, 2] = "00:00"
+    found = np.char.add(np.char.add(dates, parts[:, 1]), parts[:, 2]).astype("datetime64[ns]")
+    found[leap] = et_to_utc(parse_utc(text[leap]))[0]
+    return found
+
+
+def _date(day: str) -> str:
+    """Return the date with month and day of one that may have day of year."""
+    if re.fullmatch(r"\d{4}-\d{3}", day) is None:
+        return day
+    date = np.datetime64(day[:4], "D") + (int(day[5:]) - 1)
+    if str(date)[:4] != day[:4]:
+        raise ValueError(f"{day!r} is no day of the calendar")
+    return str(date)
 
 
 def _properties(element: ElementTree.Element) -> dict[str, Any]:

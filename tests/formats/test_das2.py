@@ -24,6 +24,9 @@ PACKET = chunk(
 )
 
 
+TEXT = chunk("02", '<packet><x type="time23" units="us2000"/><y type="ascii6"/></packet>')
+
+
 def record(x: float, y: float, *z: float) -> bytes:
     return b":01:" + struct.pack(">d", x) + struct.pack("<f", y) + struct.pack(">3f", *z)
 
@@ -55,21 +58,25 @@ def test_a_header_given_anew_begins_a_new_dataset(tmp_path: Path) -> None:
 
 
 def test_text_times_with_day_of_year_and_leap_second(tmp_path: Path) -> None:
-    packet = chunk("02", '<packet><x type="time23" units="us2000"/><y type="ascii6"/></packet>')
-    data = STREAM + packet + b":02:2016-366T23:59:60.500   1.5 :02:2017-001T00:00:00.250   nan "
+    rows = [("2016-366T23:59:60.500", 1.5), ("2017-045T12:34:56.789", np.nan), ("2017-01-01T00:00:01", -2.0)]
+    records = [f":02:{time:<23}{value:>6}".encode() for time, value in rows]
+    (found,) = read_das2(write(tmp_path, STREAM + TEXT + b"".join(records)))
+    last = np.datetime64("2016-12-31T23:59:59.999999999")  # of the leap second, which datetime64 cannot hold
+    new_year = np.datetime64("2017-01-01T00:00:00", "ns")
+    assert (found.time.values - new_year).tolist() == [
+        (last - new_year).astype(int),
+        (44 * 86400 + 45296) * 10**9 + 789_000_000,
+        10**9,
+    ]
+    np.testing.assert_array_equal(found.y, [1.5, np.nan, -2.0])
     with pytest.raises(InputError, match="neither header"):
-        read_das2(write(tmp_path, data.replace(b":02:2017", b" x02:2017")))
-    data = data.replace(b"60.500   1.5 ", b"60.500   1.5").replace(b"nan ", b"nan")
-    data = data.replace(b"2016-366T23:59:60.500  ", b"2016-366T23:59:60.500  ")
-    (found,) = read_das2(write(tmp_path, data))
-    assert found.time.values[1] == np.datetime64("2017-01-01T00:00:00.250")
-    assert found.y.values[0] == 1.5
+        read_das2(write(tmp_path, STREAM + TEXT + records[0] + b" " + records[1].replace(b":02:", b"x02:")))
 
 
 def test_a_cut_record_is_counted(tmp_path: Path) -> None:
     (found,) = read_das2(write(tmp_path, STREAM + PACKET + record(0, 1, 2, 3, 4) * 3 + record(0, 1, 2, 3, 4)[:-5]))
     assert found.sizes["time"] == 3
-    assert found.bytes_skipped == 19
+    assert found.bytes_skipped == 23  # of 28
 
 
 @pytest.mark.parametrize(
@@ -86,10 +93,13 @@ def test_a_cut_record_is_counted(tmp_path: Path) -> None:
         (STREAM + chunk("01", "<packet/>"), "one x plane"),
         (STREAM + chunk("01", '<packet><x type="vax_real4"/></packet>'), "vax_real4"),
         (STREAM + chunk("01", '<packet><x type="ascii0"/></packet>'), "of 0 bytes"),
-        (STREAM + PACKET.replace(b'nitems="3"', b'nitems="9"'), "room|cut short|neither"),
+        (STREAM + PACKET.replace(b'nitems="3"', b'nitems="9"') + record(0, 1, 2, 3, 4) * 9, "neither header"),
         (STREAM + PACKET.replace(b'yTagMin="10"', b'yTags="1,2" '), "2 yTags for nitems 3"),
         (STREAM + chunk("01", '<packet><x type="ascii4"/><yscan type="ascii4" nitems="99999999"/></packet>'), "room"),
         (STREAM + PACKET + b":01:" + b"\x7f" * 24, "out of range"),
+        (STREAM + TEXT + b":02:2016-367T00:00:00.000     1.5", "no day of the calendar"),
+        (STREAM + TEXT + b":02:2016-364T23:59:60.000     1.5", "no leap second there"),
+        (STREAM + TEXT + b":02:yesterday                 1.5", "yesterday"),
         (chunk("00", "<stream/>") + chunk("xx", '<exception type="ServerError" message="no"/>'), "exception"),
     ],
 )
