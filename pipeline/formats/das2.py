@@ -230,7 +230,7 @@ class _Stream:
     def times(self, plane: Plane, raw: NDArray[np.uint8]) -> NDArray[np.datetime64]:
         """Decode a plane of times to UTC."""
         if plane.type.startswith("time"):
-            text = np.char.strip(raw.view(f"S{plane.width}")[:, 0]).astype(str)
+            text = np.char.decode(np.char.strip(raw.view(f"S{plane.width}")[:, 0]), "latin-1")
             try:
                 return _calendar(text)
             except ValueError as error:
@@ -248,11 +248,16 @@ class _Stream:
 
 def _calendar(text: NDArray[np.str_]) -> NDArray[np.datetime64]:
     """Return UTC of texts with month and day or day of year; a leap second is clamped to before its end."""
+    text = np.char.rstrip(text, "Z")
+    parts = np.char.partition(text, "T")
+    # numpy would take today's date by name, and shift times by what looks like a time zone.
+    odd = [t for t, clock in zip(text, parts[:, 2], strict=True) if not t[:4].isdecimal() or {"+", "-"} & set(clock)]
+    if odd:
+        raise ValueError(f"{str(odd[0])!r} is no UTC time")
     try:
         return text.astype("datetime64[ns]")
     except ValueError:  # day of year, or a leap second
         pass
-    parts = np.char.partition(text, "T")
     days, where = np.unique(parts[:, 0], return_inverse=True)
     dates = np.array([_date(day) for day in days])[where]
     leap = np.char.find(parts[:, 2], ":60") >= 0
@@ -268,7 +273,7 @@ def _date(day: str) -> str:
         return day
     date = np.datetime64(day[:4], "D") + (int(day[5:]) - 1)
     if str(date)[:4] != day[:4]:
-        raise ValueError(f"{day!r} is no day of the calendar")
+        raise ValueError(f"{str(day)!r} is no day of the calendar")
     return str(date)
 
 

@@ -58,7 +58,7 @@ def test_a_header_given_anew_begins_a_new_dataset(tmp_path: Path) -> None:
 
 
 def test_text_times_with_day_of_year_and_leap_second(tmp_path: Path) -> None:
-    rows = [("2016-366T23:59:60.500", 1.5), ("2017-045T12:34:56.789", np.nan), ("2017-01-01T00:00:01", -2.0)]
+    rows = [("2016-366T23:59:60.500", 1.5), ("2017-045T12:34:56.789", np.nan), ("2017-01-01T00:00:01Z", -2.0)]
     records = [f":02:{time:<23}{value:>6}".encode() for time, value in rows]
     (found,) = read_das2(write(tmp_path, STREAM + TEXT + b"".join(records)))
     last = np.datetime64("2016-12-31T23:59:59.999999999")  # of the leap second, which datetime64 cannot hold
@@ -99,7 +99,9 @@ def test_a_cut_record_is_counted(tmp_path: Path) -> None:
         (STREAM + PACKET + b":01:" + b"\x7f" * 24, "out of range"),
         (STREAM + TEXT + b":02:2016-367T00:00:00.000     1.5", "no day of the calendar"),
         (STREAM + TEXT + b":02:2016-364T23:59:60.000     1.5", "no leap second there"),
-        (STREAM + TEXT + b":02:yesterday                 1.5", "yesterday"),
+        (STREAM + TEXT + b":02:today                     1.5", "'today' is no UTC time"),
+        (STREAM + TEXT + b":02:2016-12-01T00:00:00-04    1.5", "no UTC time"),
+        (STREAM + TEXT + b":02:2016-12-01T00:0\xff:00       1.5", "plane 'x'"),
         (chunk("00", "<stream/>") + chunk("xx", '<exception type="ServerError" message="no"/>'), "exception"),
     ],
 )
