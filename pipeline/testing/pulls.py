@@ -1,0 +1,404 @@
+"""The closed loop: how a calibrated product compares with the truth it was simulated from.
+
+Tables are at their true values, so what is left between product and truth is the random error, whose size and
+distribution the product states. What is tested depends on the distribution (`schema.Uncertainty`):
+
+============== ======================================================================================================
+``normal``     pulls, residual over ``x_random``: ``|mean| < 0.05``, deviation 0.95 to 1.05, 68 % and 95 % coverage
+               within 2 %, each widened by three standard errors of the effective number of samples. That number comes
+               from the pulls' autocorrelation; errors declared independent must not be correlated over more than 10
+               samples. Where a structured component is stated the random one is judged by differences of neighbours
+               along the records, in which it cancels, and the mean against both.
+``quantised``  as normal where the noise is a step or more; else the randomised probability integral transform of
+               normal noise rounded to ``x_quantum`` is uniform (Kolmogorov-Smirnov, 1 %).
+``poisson``    samples of 400 or more expected counts as normal (if there are 100 or more of them); the others by the
+               transform of the Poisson distribution, and by sums over fixed groups of 400 expected counts as normal.
+               One count is ``x_random / sqrt(x_expected)``; where counts were compressed ``x_quantum`` is the width of
+               the bin, and its share, width / sqrt(12), is in ``x_random``. The expected counts of the truth are used
+               if it has them.
+``derived``    an exact transformation of another variable keeps mean and variance but not the distribution: mean and
+               deviation as normal, coverage reported.
+no random one  residuals lie within three times the total uncertainty in 95 % of the samples.
+none, integer  equal, but for the injected defects.
+============== ======================================================================================================
+
+Residuals of all but the last two must not go with the truth or with its change from record to record either: that is
+how a gain or a time that is slightly off shows in a noisy variable (correlation below 0.05, widened in the same way).
+The Kolmogorov-Smirnov test takes at most 10 000 samples, which gives it the power of the limits above; where there are
+twice as many, a rejection must be repeated by as many others, so that a run of dozens of variables does not fail by
+chance. Flagged samples are left out, but for the bits that only tell circumstances, and are at most the injected ones
+and 1 %. Samples clipped at an end of the scale are counted apart; where there are more than 0.2 % of them, all whose
+truth lies beyond the first clipped one are left out, because leaving out the clipped alone would bias the rest. NaN in
+the truth is not known and left out.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from pipeline.dataset.quality import CONDITIONS, Quality
+from pipeline.dataset.schema import Schema, Variable
+from pipeline.dataset.uncertainty import component, sigma
+from pipeline.testing.distributions import (
+    EXPECTED,
+    FEW,
+    correlation_length,
+    dependence_faults,
+    gaussian_faults,
+    poisson_faults,
+    quantised_faults,
+    structured_faults,
+)
+
+Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+LONGEST_CORRELATION = 10.0
+EXTRA_FLAGGED = 0.01
+CLIPPED_SHARE = 0.002
+# Two ticks of the spacecraft clock.
+TIME_TOLERANCE = 2 / 65536
+SYSTEMATIC = (0.85, 1.15)
+
+
+@dataclass(frozen=True)
+class Result:
+    """Verdict on one variable.
+
+    Parameters
+    ----------
+    test : ``time``, ``normal``, ``quantised``, ``poisson``, ``derived``, ``consistent``, ``exact`` or ``absent``.
+    n, n_eff : samples judged, and how many independent ones they are worth.
+    flagged, clipped : fractions of the samples whose truth is known.
+    pull_mean, pull_std, coverage68, coverage95 : of residual over ``x_random`` (``consistent``: over the total).
+    ks_p : probability of the Kolmogorov-Smirnov test, where it decides.
+    systematic_pull_std : see `judge_systematic`.
+    why : what is wrong; empty if `ok`.
+    """
+
+    instrument: str
+    product: str
+    variable: str
+    test: str
+    n: int
+    n_eff: float | None
+    flagged: float
+    clipped: float
+    pull_mean: float | None
+    pull_std: float | None
+    coverage68: float | None
+    coverage95: float | None
+    ks_p: float | None
+    systematic_pull_std: float | None
+    ok: bool
+    why: str
+
+
+def compare_to_truth(product: xr.Dataset, truth: xr.Dataset, schema: Schema) -> list[Result]:
+    """Compare a product with its truth.
+
+    Parameters
+    ----------
+    product : as `netcdf.open_product` gives it.
+    truth : variables as in the product. Attributes: ``injected``, the fraction of samples with injected defects (0);
+        ``et_tolerance``, seconds by which times may differ (two ticks of the clock).
+
+    Returns
+    -------
+    list of Result
+        the times, then every variable of the schema that the truth knows.
+    """
+    name = str(product.attrs.get("product", ""))
+    blank = Result(name.split(".")[0], name, "", "", 0, None, 0.0, 0.0, *(None,) * 6, ok=False, why="")
+    product, known, lost, time = _align(product, truth, schema, blank)
+    results = [time] if time else []
+    if known is None:
+        return results
+    qualities = {v.quality for v in schema.variables}
+    injected = float(truth.attrs.get("injected", 0.0))
+    for variable in schema.variables:
+        if variable.name not in known or variable.name in qualities:
+            continue
+        head = replace(blank, variable=variable.name)
+        if variable.name not in product:
+            if not variable.optional:
+                results.append(replace(head, test="absent", why="the product has no such variable"))
+        elif product[variable.name].shape != known[variable.name].shape:
+            shapes = f"{product[variable.name].shape}, its truth {known[variable.name].shape}"
+            results.append(replace(head, test="absent", why=f"the product's shape is {shapes}"))
+        else:
+            results += _compare(head, variable, product, known, lost, injected)
+    return results
+
+
+# Records
+
+
+def _align(
+    product: xr.Dataset, truth: xr.Dataset, schema: Schema, blank: Result
+) -> tuple[xr.Dataset, xr.Dataset | None, xr.Dataset, Result | None]:
+    """Product and truth at common records, the truth of records the product has not, and the verdict on the times.
+
+    Records along ``et`` are paired by nearest time, others by their place; the truth is None if they cannot be paired.
+    """
+    index = schema.index
+    none_lost = truth.isel({d: slice(0, 0) for d in [index] if d in truth.dims})
+    if index is None or "et" not in truth.variables:
+        return product, truth, none_lost, None
+    et, true = (np.asarray(d["et"].values, np.float64) for d in (product, truth))
+    if index == "et":
+        nearest, found = _nearest(et, true)
+        lost = truth.isel(et=~found)
+        product, truth = product.isel(et=nearest[found]), truth.isel(et=found)
+        et, true = product["et"].values, truth["et"].values
+    elif et.size != true.size:
+        why = f"{et.size} records, the truth has {true.size}"
+        return product, None, none_lost, replace(blank, variable="et", test="time", n=et.size, why=why)
+    else:
+        lost = none_lost
+    tolerance = float(truth.attrs.get("et_tolerance", TIME_TOLERANCE))
+    off = float(np.max(np.abs(et - true), initial=0.0))
+    why = f"times differ by up to {off:.2g} s" if off > tolerance else "" if et.size else "no record in common"
+    missing = lost.sizes.get(index, 0) / max(1, et.size + lost.sizes.get(index, 0))
+    verdict = replace(blank, variable="et", test="time", n=int(et.size), flagged=missing, ok=not why, why=why)
+    return product, truth, lost, verdict
+
+
+def _nearest(et: Floats, true: Floats) -> tuple[NDArray[np.intp], Mask]:
+    """Record of the product nearest to each of the truth, and whether it is nearer than half way to the next one."""
+    if et.size == 0:
+        return np.zeros(true.size, np.intp), np.zeros(true.size, bool)
+    right = np.clip(np.searchsorted(et, true), 1, max(1, et.size - 1))
+    left = right - 1
+    right = np.minimum(right, et.size - 1)
+    nearest = np.where(np.abs(et[right] - true) < np.abs(et[left] - true), right, left)
+    gaps = np.diff(true, prepend=-np.inf, append=np.inf)
+    return nearest, np.abs(et[nearest] - true) < np.minimum(gaps[1:], gaps[:-1]) / 2
+
+
+# Samples
+
+
+@dataclass(frozen=True)
+class _Samples:
+    """Residuals of one variable: product less truth, and which of them are judged."""
+
+    delta: Floats
+    judged: Mask
+    flagged: float
+    clipped: float
+
+
+def _samples(variable: Variable, product: xr.Dataset, truth: xr.Dataset, lost: xr.Dataset) -> _Samples:
+    value, true = product[variable.name], truth[variable.name].astype(np.float64)
+    known = np.isfinite(true.values)
+    bad, low, high = (np.zeros(true.shape, bool) for _ in range(3))
+    qualified = product[variable.quality].dims if variable.quality else value.dims
+    own = [str(d) for d in value.dims if d not in qualified]
+    if variable.quality:
+        quality = product[variable.quality]
+        conditions = int(quality.attrs.get("flag_conditions", CONDITIONS))
+        bits = quality.broadcast_like(value).transpose(*value.dims).values
+        ends = Quality.SATURATED | Quality.CLIPPED_LOW
+        bad = (bits & np.uint32(~(conditions | int(ends)) & 0xFFFFFFFF)) != 0
+        high, low = ((bits & np.uint32(bit)) != 0 for bit in (Quality.SATURATED, Quality.CLIPPED_LOW))
+    delta = np.asarray(value.values, np.float64) - true.values
+    bad |= np.isnan(delta) & ~high & ~low
+    total = int(known.sum())
+    gone = int(np.isfinite(lost[variable.name].values.astype(np.float64)).sum()) if variable.name in lost else 0
+    # A flag that covers several components stands for the largest of them.
+    magnitude = true.copy(data=np.abs(true.values)).max(own).broadcast_like(true).transpose(*true.dims).values
+    smallest = true.min(own).broadcast_like(true).transpose(*true.dims).values
+    beyond = _beyond(magnitude, high & known & ~bad) | _beyond(-smallest, low & known & ~bad)
+    judged = known & np.isfinite(delta) & ~bad & ~high & ~low & ~beyond
+    flagged = (int((bad & known).sum()) + gone) / max(1, total + gone)
+    return _Samples(delta, judged, flagged, int(((high | low) & known).sum()) / max(1, total))
+
+
+def _beyond(level: Floats, clipped: Mask) -> Mask:
+    """Where a level is reached at which a sample was clipped; over each channel by itself if there are 100 records."""
+    if clipped.sum() <= CLIPPED_SHARE * clipped.size:
+        return clipped
+    axis = 0 if level.ndim and len(level) >= FEW else None
+    return np.asarray(level >= np.min(np.where(clipped, level, np.inf), axis=axis, keepdims=axis is not None))
+
+
+# Verdicts
+
+
+def _compare(
+    head: Result, variable: Variable, product: xr.Dataset, truth: xr.Dataset, lost: xr.Dataset, injected: float
+) -> list[Result]:
+    samples = _samples(variable, product, truth, lost)
+    head = replace(head, flagged=samples.flagged, clipped=samples.clipped)
+    random = component(product, variable.name, "random")
+    integers = all(d[variable.name].dtype.kind in "iu" for d in (product, truth))
+    if not variable.uncertainties and not integers:
+        return []
+    faults = []
+    if samples.flagged > injected + EXTRA_FLAGGED:
+        faults.append(f"{100 * samples.flagged:.1f} % flagged, {100 * injected:.1f} % have injected defects")
+    if not samples.judged.any():
+        return [replace(head, test="absent", why="; ".join([*faults, "no sample left to judge"]))]
+    if not variable.uncertainties:
+        result, own = _exact(head, samples, injected)
+    elif random is None:
+        result, own = _consistent(head, samples, sigma(product, variable.name).values)
+    else:
+        result, own = _random(head, variable, samples, random.values, product, truth)
+    faults += own
+    return [replace(result, ok=not faults, why="; ".join(faults))]
+
+
+def _exact(head: Result, samples: _Samples, injected: float) -> tuple[Result, list[str]]:
+    other = float(np.mean(samples.delta[samples.judged] != 0))
+    faults = [f"{100 * other:.1f} % are not equal"] if other > injected + EXTRA_FLAGGED else []
+    return replace(head, test="exact", n=int(samples.judged.sum())), faults
+
+
+def _consistent(head: Result, samples: _Samples, total: Floats) -> tuple[Result, list[str]]:
+    pulls = _over(samples, total)
+    n_eff = float(np.isfinite(pulls).sum() / correlation_length(pulls))
+    result = _summary(replace(head, test="consistent"), pulls, n_eff)
+    within = float(np.mean(np.abs(pulls[np.isfinite(pulls)]) <= 3))
+    faults = [f"only {100 * within:.1f} % within three sigma"] if within < 0.95 else []
+    return result, faults
+
+
+def _random(
+    head: Result, variable: Variable, samples: _Samples, random: Floats, product: xr.Dataset, truth: xr.Dataset
+) -> tuple[Result, list[str]]:
+    """Judge the random component by its distribution."""
+    distribution = next(u.distribution for u in variable.uncertainties if u.component == "random")
+    head = replace(head, test=distribution)
+    pulls = _over(samples, random)
+    usable = np.isfinite(pulls)
+    zero = int((samples.judged & (random == 0) & (samples.delta != 0)).sum())
+    faults = [f"sigma is 0 in {zero} samples that are off"] if zero else []
+    if not usable.any():
+        return head, [*faults, "no sample with a random uncertainty"]
+    length = correlation_length(pulls)
+    n_eff = float(usable.sum() / length)
+    result = _summary(head, pulls, n_eff)
+    delta = np.where(usable, samples.delta, np.nan)
+    faults += dependence_faults(pulls, truth[variable.name].values.astype(np.float64), random, n_eff)
+    if distribution == "derived":
+        return result, faults + gaussian_faults(pulls, n_eff, coverage=False)
+    if distribution == "normal":
+        structured = component(product, variable.name, "structured")
+        if structured is not None:
+            return result, faults + structured_faults(delta, random, structured.values)
+        if length > LONGEST_CORRELATION:
+            faults.append(f"errors said to be independent are correlated over {length:.0f} samples")
+        return result, faults + gaussian_faults(pulls, n_eff)
+    p, own = _discrete(distribution, variable.name, delta, random, length, product, truth)
+    return replace(result, ks_p=p), faults + own
+
+
+def _discrete(
+    distribution: str,
+    name: str,
+    delta: Floats,
+    random: Floats,
+    length: float,
+    product: xr.Dataset,
+    truth: xr.Dataset,
+) -> tuple[float | None, list[str]]:
+    """Quantised values and counts, with the variables beside them that tell the steps and the expected counts."""
+
+    def beside(which: str, dataset: xr.Dataset) -> Floats | None:
+        if f"{name}_{which}" not in dataset:
+            return None
+        part = dataset[f"{name}_{which}"].astype(np.float64).broadcast_like(product[name])
+        return np.asarray(part.transpose(*product[name].dims).values)
+
+    rng = np.random.default_rng([20160827, zlib.crc32(name.encode())])
+    quantum = beside("quantum", product)
+    if distribution == "quantised":
+        if quantum is None:
+            return None, [f"needs {name}_quantum, which the product has not"]
+        return quantised_faults(delta, random, quantum, length, rng)
+    stated = beside("expected", product)
+    if stated is None:
+        return None, [f"needs {name}_expected, which the product has not"]
+    true = beside("expected", truth)
+    bins = np.zeros(delta.shape) if quantum is None else quantum
+    return poisson_faults(delta, random, stated, stated if true is None else true, bins, length, rng)
+
+
+def _over(samples: _Samples, scale: Floats) -> Floats:
+    """Residual over `scale` where judged, else NaN."""
+    usable = samples.judged & np.isfinite(scale) & (scale > 0)
+    return np.divide(samples.delta, scale, out=np.full(samples.delta.shape, np.nan), where=usable)
+
+
+def _summary(head: Result, pulls: Floats, n_eff: float) -> Result:
+    p = pulls[np.isfinite(pulls)]
+    within = {name: float(np.mean(np.abs(p) <= reach)) for name, (reach, _) in EXPECTED.items()}
+    return replace(
+        head,
+        n=int(p.size),
+        n_eff=n_eff,
+        pull_mean=float(p.mean()),
+        pull_std=float(p.std()),
+        coverage68=within["68 %"],
+        coverage95=within["95 %"],
+    )
+
+
+# Systematic
+
+
+def systematic_pulls(
+    draws: Iterable[xr.Dataset],
+    nominal: xr.Dataset,
+    schema: Schema,
+    components: Sequence[str] = ("systematic",),
+) -> dict[str, float]:
+    """How far products move when their tables are drawn from the tables' own uncertainties, over what is stated.
+
+    Parameters
+    ----------
+    draws : products of the same raw data, each with tables drawn anew (200 of them); consumed one by one.
+    nominal : the product with the tables as they are.
+    components : what the tables' uncertainties make up together: add ``structured`` where it comes from tables.
+
+    Returns
+    -------
+    dict
+        variable to root mean square of (draw less nominal) over the stated uncertainty, over draws and good samples.
+    """
+    stated: dict[str, Floats] = {}
+    for name in (v.name for v in schema.variables if v.name in nominal):
+        parts = [p.values for c in components if (p := component(nominal, name, c)) is not None]
+        if parts:
+            stated[name] = np.sqrt(sum(p**2 for p in parts))
+    squares = dict.fromkeys(stated, 0.0)
+    number = 0
+    for draw in draws:
+        number += 1
+        for name, scale in stated.items():
+            moved = draw[name].values.astype(np.float64) - nominal[name].values
+            pulls = np.divide(moved, scale, out=np.full(moved.shape, np.nan), where=scale > 0)
+            squares[name] += float(np.nanmean(pulls**2))
+    if number == 0:
+        raise ValueError("no draws")
+    return {name: float(np.sqrt(total / number)) for name, total in squares.items()}
+
+
+def judge_systematic(results: Iterable[Result], deviations: dict[str, float]) -> list[Result]:
+    """Results with ``systematic_pull_std`` filled in and judged: 0.85 to 1.15."""
+    judged = []
+    for result in results:
+        value = deviations.get(result.variable)
+        if value is not None and not SYSTEMATIC[0] <= value <= SYSTEMATIC[1]:
+            why = "; ".join(filter(None, [result.why, f"deviation of systematic pulls {value:.3f}"]))
+            result = replace(result, ok=False, why=why)
+        judged.append(replace(result, systematic_pull_std=value))
+    return judged
