@@ -107,6 +107,16 @@ def fingerprint(instrument: Instrument, step: Step) -> str:
     return digest.hexdigest()
 
 
+def reached_digest(root: str) -> str:
+    """Digest of a module and all of this project that it reaches."""
+    digest = hashlib.sha256()
+    for name in sorted(_reached(root, "")):
+        module = _module(name)
+        assert module is not None
+        digest.update(f"{name} {module[0]}\n".encode())
+    return digest.hexdigest()
+
+
 def _lock_path(instrument: Instrument) -> Path:
     spec = importlib.util.find_spec(instrument.steps[0].__module__.rsplit(".", 1)[0])
     assert spec is not None

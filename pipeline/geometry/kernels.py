@@ -1,0 +1,239 @@
+"""Geometry from SPICE kernels. The only module that calls SPICE, whose pool is global: one caller at a time, and it is emptied after.
+
+What is read: Juno, Sun, Earth and the large satellites relative to 599 from SPK files, JUNO_SPACECRAFT from C-kernels. Where a kernel has a gap
+nothing is known; nothing is extrapolated.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import spiceypy
+from numpy.typing import NDArray
+from spiceypy.utils.exceptions import SpiceyError
+
+from pipeline.clock import Sclk, Span, format_utc
+from pipeline.errors import GeometryError, InputError
+from pipeline.geometry.attitude import Attitude
+from pipeline.geometry.propagate import DEGREE, INTERVAL, edges_over
+from pipeline.geometry.track import Track
+
+Floats = NDArray[np.float64]
+
+JUNO, JUPITER, SPACECRAFT_ID, CLOCK_ID = -61, 599, -61000, -61
+TARGETS = {"JUNO": JUNO, "SUN": 10, "EARTH": 399, "IO": 501, "EUROPA": 502, "GANYMEDE": 503, "CALLISTO": 504}
+SUFFIXES = {".bsp", ".bc", ".tls", ".tpc", ".tf", ".tsc", ".ti", ".pck", ".bpc"}
+# C-kernels that are not of type 3 are sampled at this interval, seconds.
+SAMPLE = 1.0
+_LOCK = threading.RLock()
+
+
+def kernel_files(kernels: Path) -> list[Path]:
+    """Kernels of a folder (sorted by name, the last one has precedence) or those a meta-kernel names, in its order.
+
+    Raises
+    ------
+    GeometryError
+        if there is none.
+    """
+    if kernels.is_dir():
+        found = sorted((p for p in kernels.rglob("*") if p.suffix.lower() in SUFFIXES), key=lambda p: (p.name, str(p)))
+        if not found:
+            raise GeometryError(f"{kernels} holds no SPICE kernel ({', '.join(sorted(SUFFIXES))})")
+        return found
+    if not kernels.is_file():
+        raise GeometryError(f"{kernels}: there is no such folder of kernels or meta-kernel")
+    if kernels.suffix.lower() != ".tm":
+        return [kernels]
+    with _pool([kernels]):
+        return [Path(spiceypy.kdata(i, "ALL")[0]) for i in range(spiceypy.ktotal("ALL")) if _is_kernel(i)]
+
+
+def _is_kernel(index: int) -> bool:
+    return bool(spiceypy.kdata(index, "ALL")[1] != "META")
+
+
+@contextmanager
+def _pool(files: Sequence[Path]) -> Iterator[None]:
+    """SPICE with these kernels loaded, for this caller alone."""
+    with _LOCK:
+        spiceypy.kclear()
+        try:
+            for path in files:
+                try:
+                    spiceypy.furnsh(str(path))
+                except SpiceyError as error:
+                    raise GeometryError(f"{path}: no SPICE kernel, or a damaged one ({_short(error)})") from error
+            yield
+        finally:
+            spiceypy.kclear()
+
+
+def _short(error: SpiceyError) -> str:
+    return " ".join(str(getattr(error, "short", "") or error).split())[:200]
+
+
+def kernel_clock(kernels: Path) -> Sclk | None:
+    """The spacecraft clock of the newest SCLK kernel (by its last coefficient), or None if there is none."""
+    clocks = [Sclk.from_kernel(p) for p in kernel_files(kernels) if p.suffix.lower() == ".tsc"]
+    return max(clocks, key=lambda c: c.last, default=None)
+
+
+def read_tracks(files: Sequence[Path], span: Span) -> dict[str, Track]:
+    """Tracks of what the SPK files hold over a span, relative to Jupiter; NaN in gaps.
+
+    Raises
+    ------
+    GeometryError
+        if the kernels have Juno at no time of the span.
+    """
+    spk = [p for p in files if p.suffix.lower() == ".bsp"]
+    with _pool(files):
+        covered = _coverage_of(spk, JUNO)
+        if not any(Span(a, b).overlaps(span) for a, b in covered):
+            known = ", ".join(f"{format_utc(a, 0)} to {format_utc(b, 0)}" for a, b in covered) or "never"
+            wanted = f"{format_utc(span.start, 0)} to {format_utc(span.stop, 0)}"
+            raise GeometryError(f"the kernels have Juno {known}, not {wanted}")
+        tracks = {}
+        for name, number in TARGETS.items():
+            edges = _edges(span, covered)
+            track = Track.fit(lambda et, number=number: _positions(number, et), edges, DEGREE)  # type: ignore[misc]
+            if np.isfinite(track.coefficients).any():
+                tracks[name] = track
+        return tracks
+
+
+def _edges(span: Span, covered: list[tuple[float, float]]) -> Floats:
+    """Intervals of whole multiples in et, cut where coverage begins or ends."""
+    edges = edges_over(span, INTERVAL)
+    cuts = [x for window in covered for x in window if edges[0] < x < edges[-1]]
+    return np.unique(np.concatenate([edges, cuts]))
+
+
+def _positions(target: int, et: Floats) -> Floats:
+    out = np.full((et.size, 3), np.nan)
+    for i, time in enumerate(et):
+        try:
+            out[i] = spiceypy.spkgps(target, float(time), "J2000", JUPITER)[0]
+        except SpiceyError:  # not covered
+            continue
+    return out
+
+
+def _coverage_of(spk: Sequence[Path], body: int) -> list[tuple[float, float]]:
+    cover = spiceypy.cell_double(20000)
+    for path in spk:
+        spiceypy.spkcov(str(path), body, cover)
+    return [spiceypy.wnfetd(cover, i) for i in range(spiceypy.wncard(cover))]
+
+
+def read_attitude(files: Sequence[Path], span: Span) -> Attitude | None:
+    """Attitude of JUNO_SPACECRAFT over a span, at the instants the C-kernels have; None if they have none at all.
+
+    Raises
+    ------
+    GeometryError
+        if there are C-kernels but not what reads their times: leap seconds and a spacecraft clock kernel.
+    """
+    ck = [p for p in files if p.suffix.lower() == ".bc"]
+    if not ck:
+        return None
+    for suffix, what in ((".tls", "leap seconds (.tls)"), (".tsc", "a spacecraft clock (.tsc)")):
+        if not any(p.suffix.lower() == suffix for p in files):
+            raise GeometryError(f"{ck[0].parent}: C-kernels cannot be read without {what}")
+    with _pool(files):
+        windows = _attitude_windows(ck, span)
+        if not windows:
+            return None
+        instants = np.unique(np.concatenate([_instants(ck, a, b) for a, b in windows]))
+        quaternions = np.array([_quaternion(et) for et in instants])
+    good = np.isfinite(quaternions[:, 0])
+    instants, quaternions = instants[good], quaternions[good]
+    middle = (instants[1:] + instants[:-1]) / 2
+    joined = np.zeros(middle.shape, bool)
+    for a, b in windows:
+        joined |= (instants[:-1] >= a - 1e-6) & (instants[1:] <= b + 1e-6)
+    return Attitude(instants, quaternions, joined)
+
+
+def _attitude_windows(ck: Sequence[Path], span: Span) -> list[tuple[float, float]]:
+    cover = spiceypy.cell_double(200000)
+    for path in ck:
+        if SPACECRAFT_ID in spiceypy.ckobj(str(path)):
+            spiceypy.ckcov(str(path), SPACECRAFT_ID, False, "INTERVAL", 0.0, "TDB", cover)
+    found = [spiceypy.wnfetd(cover, i) for i in range(spiceypy.wncard(cover))]
+    return [(max(a, span.start), min(b, span.stop)) for a, b in found if a < span.stop and b > span.start]
+
+
+def _instants(ck: Sequence[Path], start: float, stop: float) -> Floats:
+    """Times of the discrete pointing instances between two times, and these themselves."""
+    first, last = (spiceypy.sce2c(CLOCK_ID, t) for t in (start, stop))
+    ticks: list[float] = []
+    for path in ck:
+        handle = spiceypy.dafopr(str(path))
+        spiceypy.dafbfs(handle)
+        while spiceypy.daffna():
+            descriptor = spiceypy.dafgs(5)
+            reach, integers = spiceypy.dafus(descriptor, 2, 6)
+            if integers[0] != SPACECRAFT_ID or reach[0] > last or reach[1] < first:
+                continue
+            if integers[2] != 3:
+                return np.append(np.arange(start, stop, SAMPLE), stop)
+            ticks += _records(handle, descriptor, first, last)
+        spiceypy.dafcls(handle)
+    inside = sorted({t for t in ticks if first < t < last})
+    return np.array([start, *(spiceypy.sct2e(CLOCK_ID, t) for t in inside), stop])
+
+
+def _records(handle: int, descriptor: Floats, first: float, last: float) -> list[float]:
+    """Clock times of a type 3 segment's instances in an interval, by bisection."""
+    number = spiceypy.cknr03(handle, descriptor)
+
+    def time(index: int) -> float:
+        return float(spiceypy.ckgr03(handle, descriptor, index)[0])
+
+    low, high = 1, number + 1
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (middle + 1, high) if time(middle) < first else (low, middle)
+    found = []
+    for index in range(low, number + 1):
+        value = time(index)
+        if value > last:
+            break
+        found.append(value)
+    return found
+
+
+def _quaternion(et: float) -> Floats:
+    ticks = spiceypy.sce2c(CLOCK_ID, float(et))
+    try:
+        matrix, _ = spiceypy.ckgp(SPACECRAFT_ID, ticks, 0.5, "J2000")
+    except SpiceyError:
+        return np.full(4, np.nan)
+    return np.asarray(spiceypy.m2q(matrix))
+
+
+def predicted_files(files: Sequence[Path]) -> list[str]:
+    """Names of trajectory and attitude kernels that are predictions, by NAIF's naming."""
+    marks = ("_pre_", "_prl_", "_prs_", "_pred_", "_nom_")
+    return [p.name for p in files if p.suffix.lower() in (".bsp", ".bc") and any(m in p.name.lower() for m in marks)]
+
+
+def describe_kernels(kernels: Path, ets: Sequence[float]) -> str:
+    """What a set of kernels covers: number of files, and how many of the times have position and attitude."""
+    files = kernel_files(kernels)
+    with _pool(files):
+        position = _coverage_of([p for p in files if p.suffix.lower() == ".bsp"], JUNO)
+    try:
+        clock = kernel_clock(kernels)
+    except InputError as error:
+        raise GeometryError(str(error)) from error
+    passes = sum(any(a <= et <= b for a, b in position) for et in ets)
+    attitude = sum(p.suffix.lower() == ".bc" for p in files)
+    reach = f"to {format_utc(clock.last, 0)[:10]}" if clock else "none"
+    return f"{len(files)} kernels: trajectory at {passes} of {len(ets)} passes, {attitude} C-kernels, clock {reach}"
