@@ -13,9 +13,11 @@ from calibration.tables import Table
 from instruments.mag import chain, uncertainty
 from instruments.mag.attitude import in_all_frames, spin
 from instruments.mag.chain import Index
-from instruments.mag.frames import Array, rotate, rotate_variance
+from instruments.mag.frames import Array, rotate, rotate_variance, transpose
 from instruments.mag.schemas import EDDY_UNCORRECTED, RANGE_CHANGE, RANGE_UNKNOWN, SPACECRAFT_UNCORRECTED, flag
+from instruments.mag.sts import FRAMES, SPICE_FRAMES
 from instruments.mag.uncertainty import ErrorModel
+from pipeline.clock import Span
 from pipeline.dataset.quality import Quality
 from pipeline.errors import CalibrationError
 from pipeline.geometry import Geometry
@@ -25,6 +27,8 @@ from pipeline.passes import Pass
 Flags = NDArray[np.uint32]
 
 OUTBOARD, INBOARD = 0, 1
+# Vectors per second before any averaging on board.
+FULL_RATE = 64.0
 SENSORS = {"ob": OUTBOARD, "ib": INBOARD}
 # Interval of the gradiometer's mean, on whole multiples in et.
 GRADIOMETER_INTERVAL = 60.0
@@ -95,6 +99,7 @@ def field_from_telemetry(
     raw: Annotated[xr.Dataset, Raw("mag.ccsds")],
     geometry: Geometry,
     pass_: Pass,
+    span: Span,
     ranges: Table,
     gain: Table,
     zero: Table,
@@ -116,7 +121,7 @@ def field_from_telemetry(
     Parameters
     ----------
     raw : counts(sensor, et, axis), present(sensor, et), range_code(sensor, et), rate(et),
-        temperature_counts(et_hk, probe).
+        temperature_counts(et_hk, probe), events(record, event).
     sensor : the outboard one by default, where the spacecraft's own field is weaker.
     eddy_correction : on by default; left out, the error is of the order of 100 nT at closest approach.
     spacecraft_correction : static field from the table, from the difference of the two sensors, or none. Gradiometry
@@ -156,7 +161,72 @@ def field_from_telemetry(
         sensor=(("et",), np.full(et.shape, number, np.uint8)),
         rate=(("et",), raw["rate"].values.astype(np.float32)),
         temperature=(("et",), own.temperature.astype(np.float32)),
-    )
+    ).assign_attrs(counted(raw, span))
+
+
+@step(produces="mag.field", over="segment", halo=HALO, version=1)
+def field_from_archive(
+    raw: Annotated[xr.Dataset, Raw("mag.sts")],
+    geometry: Geometry,
+    span: Span,
+    ranges: Table,
+    noise: Table,
+    archive: Table,
+) -> xr.Dataset:
+    """Field as the archive's level 3 gives it, in all frames, with the uncertainties that it does not state.
+
+    Accuracy and attitude are those published of the instrument, noise and counts those of the tables; whether fields of
+    eddy currents were removed is not known. A time known to a step adds ``omega x B`` times its error to the random
+    error, in every frame, because the frames meet in the spinning spacecraft.
+
+    Parameters
+    ----------
+    raw : b(et, xyz) in frame(et), range_code(et), rate(et), sensor(et), time_conflict(et), time_step(et).
+    """
+    et, rate = raw["et"].values, raw["rate"].values.astype(float)
+    present = np.isfinite(raw["b"].values[:, 0])
+    b = to_j2000(et, raw["b"].values, raw["frame"].values, geometry)
+    code = raw["range_code"].values.astype(np.intp)
+    k, quality = ranges_of(code, present, ranges)
+    # The field is known though its range is not: the range it must have been measured in gives the error.
+    size = np.abs(np.nan_to_num(b)).max(axis=1, initial=0.0)
+    full = ranges["full_scale"].value
+    likely = np.where(k >= 0, k, np.minimum(np.searchsorted(full, size), full.size - 1))
+    quality &= ~flag(present, Quality.MISSING)
+    quality |= neighbour_flags(et, rate, code, present) | flag(raw["time_conflict"].values & present, Quality.SUSPECT)
+
+    number = np.where(raw["sensor"].values == INBOARD, INBOARD, OUTBOARD)
+    read = noise["rms"].value[number, likely] ** 2 * (rate / FULL_RATE)
+    rounded = (ranges["lsb"].value[likely] ** 2 + float(archive["print_step"].value) ** 2) / 12.0
+    to_inertial = transpose(geometry.rotation("J2000", "JUNO_SPACECRAFT", et))
+    sweep = chain.cross(rotate(to_inertial, spin(et, geometry)), b) * (raw["time_step"].values / np.sqrt(12.0))[:, None]
+    random = (read + rounded)[:, None, None] * np.eye(3) + np.nan_to_num(sweep[:, :, None] * sweep[:, None, :])
+    power = (b**2).sum(axis=1) * float(archive["accuracy"].value) ** 2 / 3.0 + archive["zero"].value[likely] ** 2
+    bent = uncertainty.of_rotation(b, np.full(3, np.radians(float(archive["attitude"].value)) ** 2))
+    common = power[:, None, None] * np.eye(3)
+    dataset = in_all_frames(et, b, random, common, bent, quality, geometry, frame="j2000")
+    return dataset.assign(
+        range=(("et",), k.astype(np.int8)),
+        range_code=(("et",), raw["range_code"].values),
+        sensor=(("et",), raw["sensor"].values),
+        rate=(("et",), raw["rate"].values),
+    ).assign_attrs(counted(raw, span))
+
+
+def to_j2000(et: Array, b: Array, frame: NDArray[np.uint8], geometry: Geometry) -> Array:
+    """Field in J2000, nT (n, 3), from the frame of each sample (its place in `FRAMES`)."""
+    out = np.full(b.shape, np.nan)
+    for number in np.unique(frame):
+        use = frame == number
+        turn = geometry.rotation("J2000", SPICE_FRAMES[FRAMES[int(number)]], et[use])
+        out[use] = rotate(transpose(turn), b[use])
+    return out
+
+
+def counted(raw: xr.Dataset, span: Span) -> dict[str, int]:
+    """How often each kind of thing happened to the raw data within a span."""
+    use = span.contains(raw["et_event"].values)
+    return dict(zip(raw["event"].values.tolist(), raw["events"].values[use].sum(axis=0).tolist(), strict=True))
 
 
 def sample_timing(raw: xr.Dataset, timing: Table) -> tuple[Array, Array]:
@@ -212,7 +282,7 @@ def measure(
     quality |= flag(clipped, Quality.SATURATED)
     quality |= flag((np.isnan(degrees) | outside) & present, Quality.CALIBRATION_EXTRAPOLATED)
     quality |= flag(np.isnan(omega[:, 0]) | (not eddies), EDDY_UNCORRECTED.mask)
-    noise = tables.noise["rms"].value[number][k] * np.sqrt(raw["rate"].values / tables.timing["rate"].value.max())
+    noise = tables.noise["rms"].value[number][k] * np.sqrt(raw["rate"].values / FULL_RATE)
     variance = noise[:, None] ** 2 + quantum**2 / 12.0
     lost = ~present | (k < 0)
     for array in (b, b_sensor, quantum, variance):

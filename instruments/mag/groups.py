@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from instruments.mag.frames import Array
-
 
 class Groups:
     """Samples that follow one another in the same bin.
@@ -52,12 +50,3 @@ class Groups:
         """Reduction by an operation that does not mind the order; `nothing` stands for samples that are not good."""
         masked = np.where(self.good.reshape(-1, *[1] * (values.ndim - 1)), values, nothing)
         return operation.reduceat(masked, self.start, axis=0) if self.start.size else masked[:0]
-
-    def secant(self, times: Array, values: Array) -> Array:
-        """Change per second between the first and the last good sample; zero with fewer than two, (m, ...)."""
-        index = np.arange(times.size)
-        first = self.reduce(np.minimum, index, times.size - 1)
-        last = self.reduce(np.maximum, index, 0)
-        several = (self.number > 1)[:, None]
-        apart = np.where(several, (times[last] - times[first])[:, None], 1.0)
-        return np.where(several, (values[last] - values[first]) / apart, 0.0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,9 +18,10 @@ SPACECRAFT_UNCORRECTED = Flag(18, "spacecraft_uncorrected", "static field of the
 PARTIAL = Flag(
     19,
     "partial_average",
-    "less than 95 % of the interval of the average is covered by good samples, or fewer than 4 are",
+    "less than 95 % of the interval of the average is covered by good samples, or an edge of it lies in a gap, or "
+    "fewer than 4 samples are averaged",
 )
-MIXED_RANGE = Flag(20, "mixed_range", "the average combines samples of more than one range")
+MIXED_RANGE = Flag(20, "mixed_range", "the average combines samples of more than one range", condition=True)
 RANGE_UNKNOWN = Flag(21, "range_unknown", "range code without a meaning in table ranges")
 FLAGS = (RANGE_CHANGE, EDDY_UNCORRECTED, SPACECRAFT_UNCORRECTED, PARTIAL, MIXED_RANGE, RANGE_UNKNOWN)
 
@@ -41,7 +44,7 @@ FRAMES = {
 
 def _component(component: Component) -> Uncertainty:
     scale = BENCH_SCALE if component == "structured" else None
-    distribution = "derived" if component == "random" else "normal"
+    distribution: Literal["derived", "normal"] = "derived" if component == "random" else "normal"
     return Uncertainty(component, ("et", "xyz"), err_scale=scale, distribution=distribution)
 
 
@@ -66,7 +69,7 @@ def _vectors(kind: str, source: str, *, mean: bool = False) -> tuple[Variable, .
 _RANGE = Variable(
     "range", ("et",), "int8", "1", "dynamic range, 0 the most sensitive; -1 unknown (identifier)", source="table ranges"
 )
-_SENSOR = Variable("sensor", ("et",), "uint8", "1", "sensor: 0 outboard, 1 inboard (identifier)")
+_SENSOR = Variable("sensor", ("et",), "uint8", "1", "sensor: 0 outboard, 1 inboard, 255 not stated (identifier)")
 _QUALITY = Variable("quality", ("et",), "uint32", "1", "quality bits")
 
 FIELD = Schema(
@@ -96,7 +99,7 @@ FIELD = Schema(
     ),
     sizes={"xyz": 3, "axis": 3},
     chunk=38400,
-    attrs={"zero_levels": "from table zero; spin-plane zeros are not estimated within a pass, see product mag.zeros"},
+    attrs={"zero_levels": "from table zero, or the archive's; not estimated within a pass: see product mag.zeros"},
 )
 
 
@@ -158,7 +161,7 @@ MODEL = Schema(
             source="instruments/mag/README.md, step 13",
             uncertainties=(_component("random"), _component("systematic"), _component("structured")),
             quality="quality",
-            comment="Uncertainty of the measurement; harmonics above the model's degree are 2 to 4 % of the field at perijove.",
+            comment="Uncertainty of the measurement; harmonics above the model's degree are 2 to 4 % at perijove.",
         ),
         Variable(
             "residual_magnitude",

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import xarray as xr
 
 from calibration.tables import Table
 from instruments.mag.chain import Index
@@ -72,6 +73,11 @@ class ErrorModel:
         # axes 3, 2, 1: the first angle turns about z
         about = np.radians(bench["angles"].sigma[sensor].max(axis=0)[::-1]) ** 2
         return cls(matrix, rotation, about, constant)
+
+
+def sensor_of(field: xr.Dataset) -> int:
+    """Number of the sensor in the tables; the outboard one where the archive does not state it."""
+    return 1 if field["sensor"].values[0] == 1 else 0
 
 
 def systematic(model: ErrorModel, b: Array, k: Index) -> Array:

@@ -18,6 +18,7 @@ from instruments.mag.chain import bench_angles, cube_to_spacecraft
 from instruments.mag.frames import Array, transpose
 from instruments.mag.groups import Groups
 from instruments.mag.schemas import MIXED_RANGE, flag
+from instruments.mag.uncertainty import sensor_of
 from pipeline.dataset.quality import Quality, raised
 from pipeline.geometry import Geometry
 from pipeline.instrument import Product, step
@@ -81,7 +82,7 @@ def zeros(
         axis = davis_smith(field["et"].values, corrected, good & (k == i))
         left[i, 2], covariance[i, 2, 2], leakage[i, 2] = axis
     sigma = np.sqrt(np.stack([covariance[:, i, i] for i in range(3)], axis=1))
-    known = zero["zero"].sigma[int(field["sensor"].values[0])]
+    known = zero["zero"].sigma[sensor_of(field)]
     offered = (np.abs(leakage) < sigma) & (sigma < known)
     return xr.Dataset(
         {
@@ -245,7 +246,7 @@ def in_sensor(
 
     The bench stands as in the middle of the data: its flexure turns a zero of 10 nT by less than 0.02 nT.
     """
-    sensor = int(field["sensor"].values[0])
+    sensor = sensor_of(field)
     middle = np.array([0.5 * (field["et"].values[0] + field["et"].values[-1]) - closest_approach])
     angles, _, _ = bench_angles(middle, bench["offset"].value, bench["angles"].value[sensor])
     turn = transpose(cube_to_spacecraft(angles, alignment["angles"].value[sensor]))[0]
