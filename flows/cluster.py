@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import logging
+import time
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any, TypeVar, cast
 
 from dask import config
-from distributed import Client, LocalCluster
+from distributed import Client, KilledWorker, LocalCluster
 
 from flows.settings import SINGLE_THREAD
-from pipeline.errors import UsageError
+from pipeline.errors import PerijoveError, UsageError
 
 Result = TypeVar("Result")
+
+# Seconds between two looks at what the workers are doing.
+POLL = 0.5
 
 
 class OnDask:
@@ -22,10 +27,53 @@ class OnDask:
 
     def __init__(self, client: Client) -> None:
         self.client = client
+        self._futures: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._stopped = False
 
     def submit(self, function: Callable[..., Result], *arguments: Any) -> Future[Result]:
         """Start a call on a worker; a worker that dies is replaced and the call made again, three times at most."""
-        return cast("Future[Result]", self.client.submit(function, *arguments, pure=False))
+        if self._stopped:
+            raise InterruptedError("the run was stopped")
+        future = self.client.submit(function, *arguments, pure=False)
+        self._futures.add(future)
+        return cast("Future[Result]", future)
+
+    def result(self, future: Future[Result], timeout: float | None) -> Result:
+        """Wait for a call; its time counts from when a worker begins with it.
+
+        Raises
+        ------
+        TimeoutError
+            if it runs longer than `timeout` seconds; the worker is started anew.
+        PerijoveError
+            if the call took its worker with it every time.
+        """
+        began: float | None = None
+        while True:
+            try:
+                return future.result(POLL)
+            except TimeoutError:
+                if future.done():  # the call itself raised it
+                    raise
+            except KilledWorker as error:
+                raise PerijoveError("the worker process died on it each time: out of memory, or a crash") from error
+            worker = self._worker_of(future) if timeout else None
+            if worker and began is None:
+                began = time.monotonic()
+            if worker and began and timeout and time.monotonic() - began > timeout:
+                future.cancel()
+                # A running call cannot be stopped, only its process.
+                self.client.restart_workers([worker], timeout=30, raise_for_error=False)
+                raise TimeoutError
+
+    def _worker_of(self, future: Any) -> str | None:
+        return next((w for w, keys in self.client.processing().items() if future.key in keys), None)
+
+    def stop(self) -> None:
+        """Give up all calls; those who wait for them go on with an error."""
+        self._stopped = True
+        for future in list(self._futures):
+            future.cancel()
 
 
 @contextmanager
@@ -35,21 +83,23 @@ def cluster(workers: int, address: str | None) -> Iterator[Client]:
     Raises
     ------
     UsageError
-        if no scheduler answers at the address.
+        if no scheduler answers at the address, or its workers cannot do the work.
     """
     if address is not None:
         try:
             client = Client(address, timeout="10s", set_as_default=False)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise UsageError(f"no Dask scheduler answers at {address}: {error}") from error
         with client:
+            _check_workers(client, address)
             yield client
         return
     quiet = {
-        "distributed.logging.distributed": "error",
-        # Worker processes import the project from where it is installed, whatever the working folder holds.
+        "distributed.logging.distributed": "critical",
         "distributed.nanny.pre-spawn-environ": SINGLE_THREAD,
         "distributed.worker.memory.terminate": 0.98,
+        # One call at a worker at a time: none is lost with a worker that another one killed.
+        "distributed.scheduler.worker-saturation": 1.0,
     }
     with (
         config.set(quiet),
@@ -59,8 +109,30 @@ def cluster(workers: int, address: str | None) -> Iterator[Client]:
             processes=True,
             dashboard_address=None,
             silence_logs=logging.CRITICAL,
+            # Worker processes import the project from where it is installed, whatever the working folder holds.
             preload=["perijove"],
         ) as local,
         Client(local, set_as_default=False) as client,
     ):
         yield client
+
+
+def _check_workers(client: Client, address: str) -> None:
+    """Let the workers claim the project's package names, and see that they have this version of the project."""
+    import importlib.metadata
+
+    def claim() -> str:  # sent by value: nothing of this project needs to be imported for it
+        import importlib.metadata
+
+        __import__("perijove")
+        return importlib.metadata.version("perijove")
+
+    own = importlib.metadata.version("perijove")
+    try:
+        found = client.run(claim)
+    except Exception as error:
+        raise UsageError(f"the workers of {address} have no perijove: {error}") from error
+    wrong = sorted({v for v in found.values() if v != own})
+    if not found or wrong:
+        there = f"have perijove {', '.join(wrong)}, this is {own}" if wrong else "are none"
+        raise UsageError(f"the workers of {address} {there}")

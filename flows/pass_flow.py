@@ -15,43 +15,43 @@ from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settin
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.cluster import OnDask, cluster
+from flows.server import prefect_api
 from pipeline.runs.execute import Made
 from pipeline.runs.plan import Plan
-from pipeline.runs.run import Session, carry_out, make_if_ready
-
-Progress = Callable[[str, int, int], None]
+from pipeline.runs.run import MakeRound, Progress, Session, make_if_ready
 
 
 def run_pass(
     session: Session,
-    plan: Plan,
+    rounds: Callable[[MakeRound], None],
     *,
     workers: int,
-    address: str | None = None,
-    progress: Progress = lambda name, done, total: None,
-    timeout: float | None = None,
-) -> dict[str, Any]:
-    """Carry out a session as a Prefect flow on a Dask cluster; returns the run's record.
+    address: str | None,
+    progress: Progress,
+    timeout: float | None,
+) -> None:
+    """Make what a session needs as a Prefect flow on a Dask cluster.
 
     Parameters
     ----------
+    rounds : of `pipeline.runs.run.carry_out`; calls back with the products of each round.
     workers : processes of the local cluster.
     address : scheduler to use instead.
     progress : called with a product's identity, its segments done and their number.
-    timeout : seconds without any segment of a product finishing after which it is given up.
+    timeout : seconds a segment may run before its product is given up.
     """
-    with cluster(workers, address) as client:
+    with prefect_api(), cluster(workers, address) as client:
         executor = OnDask(client)
 
         @flow(name="perijove pass", flow_run_name=f"PJ{session.pass_.number:02d}", validate_parameters=False,
               task_runner=ThreadPoolTaskRunner(max_workers=max(4, 2 * workers)))  # fmt: skip
-        def pass_flow(pass_number: int) -> dict[str, Any]:
+        def pass_flow(pass_number: int) -> None:
             del pass_number  # shown in Prefect's interface
-            return carry_out(session, lambda round_plan: _round(round_plan, session, executor, progress, timeout), plan)
+            rounds(lambda plan: _round(plan, session, executor, progress, timeout))
 
         # A synchronous flow waits a second for its heartbeat to end; the pass needs none.
         with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-            return pass_flow(session.pass_.number)
+            pass_flow(session.pass_.number)
 
 
 def _round(
@@ -64,7 +64,12 @@ def _round(
         return make_if_ready(by_name[identity], plan, session.store, executor, progress, timeout)
 
     futures: dict[str, Any] = {}
-    for name, planned in by_name.items():
-        before = [futures[str(p.identity)] for p in planned.needed() if str(p.identity) in futures]
-        futures[name] = make.submit(name, wait_for=before)
-    return {name: future.result() for name, future in futures.items()}
+    try:
+        for name, planned in by_name.items():
+            before = [futures[str(p.identity)] for p in planned.needed() if str(p.identity) in futures]
+            futures[name] = make.submit(name, wait_for=before)
+        return {name: future.result() for name, future in futures.items()}
+    except BaseException:
+        # An interrupted flow waits for its tasks, and those for their segments.
+        executor.stop()
+        raise

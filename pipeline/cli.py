@@ -42,13 +42,14 @@ def main() -> None:
     """Run the command line; exit status 130 after Ctrl-C, 143 after SIGTERM."""
 
     def terminated(number: int, frame: FrameType | None) -> None:
+        # A second signal must not cut short how the first one ends.
+        signal.signal(number, signal.SIG_IGN)
+        click.echo("perijove: terminated; the next run goes on from here", err=True)
         raise SystemExit(128 + number)
 
     signal.signal(signal.SIGTERM, terminated)
     try:
-        cli.main(standalone_mode=False, prog_name="perijove")
-    except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
+        sys.exit(cli.main(standalone_mode=False, prog_name="perijove"))
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
@@ -67,6 +68,11 @@ def _options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
         return function
 
     return decorate
+
+
+def _cores() -> int:
+    """Cores this process may use, which a batch system may have limited."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _default_store() -> Path:
@@ -108,11 +114,19 @@ REQUEST = _options(
 )
 WORKERS = _options(
     click.option(
-        "--workers", type=click.IntRange(1), default=lambda: os.cpu_count() or 1, show_default="number of cores"
+        "--workers",
+        type=click.IntRange(1),
+        default=lambda: _cores(),
+        show_default="number of cores",
+        help="Worker processes of the local Dask cluster.",
     ),
     click.option("--dask", "address", metavar="ADDRESS", help="Dask scheduler to use instead of a local cluster."),
     click.option(
-        "--timeout", type=float, default=1800.0, show_default=True, help="Seconds after which a unit is given up."
+        "--timeout",
+        type=click.FloatRange(0, min_open=True),
+        default=1800.0,
+        show_default=True,
+        help="Seconds a segment may take before its product is given up.",
     ),
 )
 
@@ -142,31 +156,30 @@ def _print(document: Any, as_json: bool, show: Callable[[Any], None]) -> None:
 @WORKERS
 def run(as_json: bool, workers: int, address: str | None, timeout: float, **options: Any) -> None:
     """Make the calibrated products of pass PJ from raw data."""
+    from pipeline.notebook import shown_record
     from pipeline.report import terminal
     from pipeline.runs.run import exit_status
 
-    record = _run(_request(**options), workers, address, timeout, as_json)
-    _print(record, as_json, terminal.show_run)
+    record = _run(_request(**options), workers, address, timeout)
+    _print(shown_record(record), as_json, terminal.show_run)
     sys.exit(exit_status(record))
 
 
-def _run(request: Any, workers: int, address: str | None, timeout: float, quiet: bool) -> dict[str, Any]:
-    from pipeline.report.terminal import Progress
-    from pipeline.runs.run import carry_out, in_process, prepare
+def _run(request: Any, workers: int, address: str | None, timeout: float) -> dict[str, Any]:
+    from pipeline.report.terminal import Progress, show_waiting
+    from pipeline.runs.run import carry_out, prepare
 
-    del quiet
-    session = prepare(request)
-    plan = session.plan()
-    if not plan.to_make():
-        return carry_out(session, in_process(session, lambda name, done, total: None, timeout), plan)
-    with Progress([str(p.identity) for p in plan.to_make()]) as progress:
-        progress.note("starting Prefect and the Dask workers")
-        from flows.settings import prepare_environment
+    def with_prefect(session: Any, plan: Any, rounds: Any) -> None:
+        with Progress(len(plan.to_make())) as progress:
+            progress.note("starting Prefect and the Dask workers")
+            from flows.settings import prepare_environment
 
-        prepare_environment(session.store.root)
-        from flows.pass_flow import run_pass
+            prepare_environment(session.store.root)
+            from flows.pass_flow import run_pass
 
-        return run_pass(session, plan, workers=workers, address=address, progress=progress.update, timeout=timeout)
+            run_pass(session, rounds, workers=workers, address=address, progress=progress.update, timeout=timeout)
+
+    return carry_out(prepare(request), with_prefect, show_waiting)
 
 
 @cli.command()
@@ -204,7 +217,7 @@ def demo(out: Path, workers: int, address: str | None, timeout: float, as_json: 
     from pipeline.report.demo import demo as body
 
     def runner(request: Any) -> dict[str, Any]:
-        return _run(request, workers, address, timeout, as_json)
+        return _run(request, workers, address, timeout)
 
     document = body(out, runner)
     _print(document, as_json, terminal.show_demo)
@@ -328,7 +341,7 @@ def gc(store: Path, keep_runs: int, as_json: bool) -> None:
     from pipeline.report import terminal
     from pipeline.runs.store import Store
 
-    files, freed = Store(store).collect(keep_runs)
+    files, freed = Store(store).prepare().collect(keep_runs)
     _print({"files": files, "bytes": freed}, as_json, terminal.show_collected)
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,12 @@ from calibration.tables import Table
 from pipeline import registry
 from pipeline.clock import Sclk, Span, parse_utc
 from pipeline.dataset import netcdf
-from pipeline.errors import InputError, UsageError
+from pipeline.errors import InputError, UsageError, nearest
+from pipeline.instrument import Granule, RawFormat
 from pipeline.passes import pass_of
 from pipeline.runs.compare import compare_runs
 from pipeline.runs.execute import Executor, InProcess
-from pipeline.runs.run import Request, carry_out, prepare, product_entry, round_with
+from pipeline.runs.run import Request, Session, absent_entry, carry_out, prepare, product_entry, with_executor
 from pipeline.runs.store import Store
 
 
@@ -34,12 +36,24 @@ def open_raw(path: Path) -> xr.Dataset:
     """See `perijove.open_raw`."""
     if not path.is_file():
         raise InputError(path, "there is no such file")
-    clock = Sclk.default()
-    for name in registry.names():
-        for form in registry.load(name).formats:
-            if re.fullmatch(form.pattern, path.name, re.IGNORECASE):
-                return form.read([form.open(path, clock)], None, clock)
+    for form, granule in _granules([path.resolve()]):
+        return form.read([granule], None, Sclk.default())
     raise InputError(path, "no instrument knows a raw file of this name")
+
+
+def _granules(files: Iterable[Path]) -> Iterator[tuple[RawFormat, Granule]]:
+    """Granules that files stand for, with their format; raises InputError if none of a file's formats can open it."""
+    clock = Sclk.default()
+    forms = [form for instrument in registry.available() for form in instrument.formats]
+    for path in files:
+        known = [f for f in forms if re.fullmatch(f.pattern, path.name, re.IGNORECASE)]
+        for form in known:
+            try:
+                yield form, form.open(path, clock)
+                break
+            except InputError:
+                if form is known[-1]:
+                    raise
 
 
 def open_product(name: str, store: str | Path | None) -> xr.Dataset:
@@ -53,8 +67,7 @@ def table(instrument: str, name: str, time: str | float, context: str, store: st
     """See `perijove.table`."""
     et = float(parse_utc(time)) if isinstance(time, str) else float(time)
     registry.load(instrument)
-    folders = {n: registry.load(n).tables for n in registry.names()}
-    library = Library(folders, Path(store or default_store()))
+    library = Library({i.name: i.tables for i in registry.available()}, Path(store or default_store()))
     return library.context(context).select(instrument, name, Span(et, float(np.nextafter(et, np.inf))))[0][0]
 
 
@@ -78,7 +91,7 @@ def calibrate(
                 entry = entry.write(folder / f"{number}-{entry.name}.yaml")
             overrides.append(Path(entry))
         request = Request(
-            pass_number=_pass_of_source(source),
+            pass_number=_pass_of_source(source, (inputs or {}).values()),
             store=folder / "store",
             raw=source if source.is_dir() else source.parent,
             instruments=(instrument.name,),
@@ -94,30 +107,43 @@ def calibrate(
             session.discovery.granules = [
                 g for g in session.discovery.granules if source.resolve() in {p.resolve() for p in g.files.values()}
             ]
-        record = carry_out(session, round_with(InProcess(), session, lambda name, done, total: None, None))
-        found = [p for p in record["products"] if p["type"] == kind and (not unit or p["unit"] == unit)]
-        if len(found) != 1:
-            raise UsageError(f"{product}: choose one of {', '.join(p['identity'] for p in found) or 'none'}")
-        if found[0]["status"] != "made":
-            raise InputError(source, found[0].get("reason") or f"{product} is {found[0]['status']}")
-        return netcdf.open_product(Path(found[0]["path"]))
+        return _only_product(session, kind, unit, source)
 
 
-def _pass_of_source(source: Path) -> int:
-    """The pass of the first granule found."""
+def _only_product(session: Session, kind: str, unit: str, source: Path) -> xr.Dataset:
+    """Make one product of a session; raises UsageError if several could be meant, InputError if it cannot be made."""
+    record = carry_out(session, with_executor(InProcess()))
+    found = {p["identity"]: p for p in record["products"] if p["type"] == kind}
+    chosen = [p for p in found.values() if not unit or p["unit"] == unit]
+    if len(chosen) != 1:
+        choice = nearest(f"{kind}/PJ{session.pass_.number:02d}/{unit}", list(found))
+        raise UsageError(f"{kind}/{unit}: choose one unit; {choice}" if unit else f"{kind}: choose one unit; {choice}")
+    if chosen[0]["status"] != "made":
+        raise InputError(source, chosen[0]["reason"] or f"{kind} is {chosen[0]['status']}")
+    return netcdf.open_product(Path(chosen[0]["path"]))
+
+
+def _pass_of_source(source: Path, inputs: Iterable[str | Path]) -> int:
+    """The pass of the first granule that can be opened, else of the input products."""
     files = [source] if source.is_file() else sorted(p for p in source.rglob("*") if p.is_file())
-    clock = Sclk.default()
-    forms = [f for name in registry.names() for f in registry.load(name).formats]
-    for path in files:
-        for form in forms:
-            if re.fullmatch(form.pattern, path.name, re.IGNORECASE):
-                granule = form.open(path, clock)
+    problem: InputError | None = None
+    for file in files:
+        try:
+            for _, granule in _granules([file]):
                 return int(pass_of((granule.start + granule.stop) / 2))
-    raise InputError(source, "no instrument knows a raw file here")
+        except InputError as error:
+            problem = problem or error
+    for path in inputs:
+        return int(netcdf.read_attrs(Path(path)).get("pass", -1))
+    raise problem or InputError(source, "no instrument knows a raw file here")
 
 
 def request_of(pass_number: int, **options: Any) -> Request:
-    """A `Request` from a notebook's options: paths may be text, lists may be lists."""
+    """A `Request` from a notebook's options: paths may be text, lists may be lists; raises UsageError."""
+    known = [f.name for f in dataclasses.fields(Request) if f.name not in ("pass_number", "given")]
+    unknown = next((name for name in options if name not in known), None)
+    if unknown is not None:
+        raise UsageError(f"no option {unknown!r}; {nearest(unknown, known)}")
     store = Path(options.pop("store", None) or default_store())
     for name in ("raw", "kernels"):
         if options.get(name) is not None:
@@ -131,15 +157,33 @@ def request_of(pass_number: int, **options: Any) -> Request:
 
 def plan(pass_number: int, **options: Any) -> dict[str, Any]:
     """See `perijove.plan`."""
-    planned = prepare(request_of(pass_number, **options)).plan()
-    make = [product_entry(p, None) | {"status": "make"} for p in planned.to_make()]
-    return {"make": make, "keep": len(planned.products) - len(make), "blocked": planned.blocked}
+    return plan_of(request_of(pass_number, **options))
+
+
+def plan_of(request: Request) -> dict[str, Any]:
+    """What a request would make: ``{"make": [...], "keep": N, "blocked": [...], "quarantined": [...]}``."""
+    session = prepare(request)
+    planned = session.plan()
+    make = [shown(product_entry(p, None)) | {"status": "make", "made": False} for p in planned.to_make()]
+    blocked = [shown(absent_entry(b["identity"], "blocked", b["reason"])) for b in planned.blocked]
+    keep = len(planned.products) - len(make)
+    return {"make": make, "keep": keep, "blocked": blocked, "quarantined": session.discovery.quarantined}
 
 
 def run(pass_number: int, *, executor: Executor | None, **options: Any) -> dict[str, Any]:
     """See `perijove.run`."""
     session = prepare(request_of(pass_number, **options))
-    return carry_out(session, round_with(executor or InProcess(), session, lambda name, done, total: None, None))
+    return shown_record(carry_out(session, with_executor(executor or InProcess())))
+
+
+def shown(entry: dict[str, Any]) -> dict[str, Any]:
+    """A product's entry without the recipe, which `explain` tells."""
+    return {name: value for name, value in entry.items() if name != "recipe"}
+
+
+def shown_record(record: dict[str, Any]) -> dict[str, Any]:
+    """A run's record as it is shown."""
+    return record | {"products": [shown(p) for p in record["products"]]}
 
 
 def compare(a: str, b: str, store: str | Path | None) -> dict[str, Any]:

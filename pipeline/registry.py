@@ -9,14 +9,21 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import pkgutil
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
-from pipeline.errors import UsageError, nearest
+from pipeline.errors import PerijoveError, UsageError, nearest
 from pipeline.instrument import Instrument, ProductType
 
 GROUP = "perijove.instruments"
 BUILT_IN = "instruments"
+
+
+class PluginError(PerijoveError):
+    """An instrument whose package is broken."""
+
+    exit_status = 2
 
 
 @cache
@@ -40,14 +47,27 @@ def names() -> list[str]:
 
 @cache
 def load(name: str) -> Instrument:
-    """The declaration of an instrument; raises UsageError offering the nearest names."""
+    """The declaration of an instrument; raises UsageError offering the nearest names, PluginError if it is broken."""
     source = _sources().get(name)
     if source is None:
         raise UsageError(f"no instrument {name!r}; {nearest(name, names())}")
-    loaded = importlib.import_module(source).INSTRUMENT if isinstance(source, str) else source.load()
+    try:
+        loaded = importlib.import_module(source).INSTRUMENT if isinstance(source, str) else source.load()
+    except Exception as error:  # of whoever wrote the plugin
+        what = source if isinstance(source, str) else source.value
+        raise PluginError(f"instrument {name} ({what}) cannot be loaded: {type(error).__name__}: {error}") from error
     if not isinstance(loaded, Instrument) or loaded.name != name:
-        raise UsageError(f"plugin {name}: {source} does not declare an Instrument of that name")
+        raise PluginError(f"instrument {name}: {source} does not declare an Instrument of that name")
     return loaded
+
+
+def available() -> list[Instrument]:
+    """All instruments that can be loaded."""
+    found = []
+    for name in names():
+        with suppress(PluginError):
+            found.append(load(name))
+    return found
 
 
 def product_type(name: str) -> tuple[Instrument, ProductType]:
@@ -60,5 +80,5 @@ def product_type(name: str) -> tuple[Instrument, ProductType]:
                 return instrument, product
         known = [p.name for p in instrument.products]
     else:
-        known = [p.name for n in names() for p in load(n).products]
+        known = [p.name for i in available() for p in i.products]
     raise UsageError(f"no product type {name!r}; {nearest(name, known)}")

@@ -19,8 +19,8 @@ _STATUS = {"made": "green", "kept": "dim", "blocked": "yellow", "failed": "red",
 class Progress:
     """A bar per product on standard error; one plain line per product where that is no terminal."""
 
-    def __init__(self, names: list[str]) -> None:
-        self.names = names
+    def __init__(self, products: int) -> None:
+        self.products = products
         self.tasks: dict[str, TaskID] = {}
         self.bars = RichProgress(
             TextColumn("{task.description}"),
@@ -31,7 +31,7 @@ class Progress:
             transient=True,
             disable=not ERR.is_terminal,
         )
-        self.status = self.bars.add_task(f"{len(names)} products", total=len(names))
+        self.status = self.bars.add_task(f"{products} products", total=products)
         self.finished: set[str] = set()
 
     def __enter__(self) -> Progress:
@@ -51,13 +51,18 @@ class Progress:
         """A product's segments done and their number."""
         if name not in self.tasks:
             self.tasks[name] = self.bars.add_task(name, total=total)
-            self.bars.update(self.status, description=f"{len(self.names)} products")
+            self.bars.update(self.status, description=f"{self.products} products")
         self.bars.update(self.tasks[name], completed=done, total=total)
         if done == total and name not in self.finished:
             self.finished.add(name)
             self.bars.update(self.status, completed=len(self.finished))
             if not ERR.is_terminal:
                 ERR.print(f"{name}: {total} segments")
+
+
+def show_waiting(holder: str) -> None:
+    """Another run holds the pass."""
+    ERR.print(f"waiting for another run of this pass (process {holder}) ...")
 
 
 def _table(*columns: str) -> Table:

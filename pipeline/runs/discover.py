@@ -14,6 +14,9 @@ from pipeline.errors import InputError
 from pipeline.instrument import Granule, Instrument, RawFormat
 from pipeline.passes import pass_of
 
+# Seconds; an orbit has at most 53 days. What says it is longer has a damaged label.
+LONGEST = 100 * 86400.0
+
 
 @dataclass
 class Discovery:
@@ -32,8 +35,8 @@ class Discovery:
 def discover(folder: Path, instruments: Iterable[Instrument], pass_number: int, clock: Sclk) -> Discovery:
     """Find the granules of a pass below `folder`.
 
-    A file belongs to the first format whose pattern its whole name matches; a file that cannot be opened is
-    quarantined with its reason. Of several versions of one granule in one format the highest is used.
+    A file belongs to the first format whose pattern its whole name matches and that can open it; a file that none can
+    open is quarantined with its reason. Of several versions of one granule in one format the highest is used.
 
     Raises
     ------
@@ -42,30 +45,42 @@ def discover(folder: Path, instruments: Iterable[Instrument], pass_number: int, 
     """
     if not folder.is_dir():
         raise InputError(folder, "there is no such folder of raw products")
-    formats = [(re.compile(f.pattern, re.IGNORECASE), i, f) for i in instruments for f in i.formats]
+    formats = [(re.compile(f.pattern, re.IGNORECASE), f) for i in instruments for f in i.formats]
     found = Discovery()
     best: dict[tuple[str, str], Granule] = {}
     for path in _files(folder):
-        for pattern, instrument, form in formats:
-            if pattern.fullmatch(path.name):
-                granule = _open(path, instrument, form, clock, found)
-                if granule is None:
-                    continue
-                if int(pass_of((granule.start + granule.stop) / 2)) != pass_number:
-                    found.other_passes.append({"path": str(path), "granule": granule.id})
-                    continue
-                _keep_best(best, granule, found)
-                break
+        granule = _granule(path, [f for pattern, f in formats if pattern.fullmatch(path.name)], clock, found)
+        if granule is None:
+            continue
+        if int(pass_of((granule.start + granule.stop) / 2)) != pass_number:
+            found.other_passes.append({"path": str(path), "granule": granule.id})
+        else:
+            _keep_best(best, granule, found)
     found.granules = sorted(best.values(), key=lambda g: (g.instrument, g.format, g.start, g.id))
     return found
 
 
-def _open(path: Path, instrument: Instrument, form: RawFormat, clock: Sclk, found: Discovery) -> Granule | None:
-    try:
-        return form.open(path, clock)
-    except InputError as error:
-        found.quarantined.append({"path": str(path), "instrument": instrument.name, "reason": str(error)})
-        return None
+def _granule(path: Path, forms: Iterable[RawFormat], clock: Sclk, found: Discovery) -> Granule | None:
+    """The granule a file stands for, in the first of the formats that can open it."""
+    bad: list[dict[str, Any]] = []
+    for form in forms:
+        try:
+            granule = form.open(path, clock)
+            if not 0 < granule.stop - granule.start < LONGEST:
+                raise InputError(path, f"covers {granule.stop - granule.start:.3f} s, which no granule does")
+            for file in granule.files.values():
+                with file.open("rb"):
+                    pass
+            return granule
+        except InputError as error:
+            reason = str(error)
+        except OSError as error:
+            reason = f"{error.filename}: cannot be read: {error.strerror}"
+        except Exception as error:  # a defect of one reader must not take the other granules with it
+            reason = f"{path}: the reader of {form.name} failed ({type(error).__name__}: {error})"
+        bad.append({"path": str(path), "instrument": form.name.split(".")[0], "reason": reason})
+    found.quarantined += bad[:1]
+    return None
 
 
 def _keep_best(best: dict[tuple[str, str], Granule], granule: Granule, found: Discovery) -> None:

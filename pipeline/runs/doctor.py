@@ -55,7 +55,7 @@ def _store(path: Path) -> dict[str, Any]:
     parent = next(p for p in [path, *path.resolve().parents] if p.exists())
     try:
         if path.exists():
-            Store(path)
+            Store(path).prepare()
         elif not os.access(parent, os.W_OK):
             raise PermissionError
     except (PerijoveError, OSError):

@@ -40,6 +40,16 @@ class Executor(Protocol):
         """Start a call."""
         ...
 
+    def result(self, future: Future[Result], timeout: float | None) -> Result:
+        """Wait for a call's result.
+
+        Raises
+        ------
+        TimeoutError
+            if it has been running for longer than `timeout` seconds; the call is stopped then.
+        """
+        ...
+
 
 class InProcess:
     """Computes at once, in this process."""
@@ -53,6 +63,11 @@ class InProcess:
             future.set_exception(error)
         return future
 
+    def result(self, future: Future[Result], timeout: float | None) -> Result:
+        """The call is done already; nothing in this process could have stopped it."""
+        del timeout
+        return future.result()
+
 
 @dataclass(frozen=True)
 class SegmentJob:
@@ -64,7 +79,7 @@ class SegmentJob:
     span: Span
     whole: bool
     granules: tuple[Granule, ...]
-    tables: dict[str, Table]
+    tables: dict[str, Path]
     inputs: dict[str, Path | dict[str, Path] | None]
     parameters: dict[str, Any]
     geometry: Path | None
@@ -83,8 +98,10 @@ class SegmentDone:
 
 
 def jobs_of(planned: Planned, plan: Plan, store: Store) -> list[SegmentJob]:
-    """The segment jobs of a product, in time order."""
+    """The segment jobs of a product, in time order; the tables they read are kept in the store."""
     folder = store.work_folder(planned.key)
+    library = plan.context.library
+    kept = {t.hash: library.keep(t) for chosen in planned.tables.values() for t, _ in chosen}
     shared = {
         "product": planned.product.name,
         "step": planned.step.name,
@@ -97,7 +114,10 @@ def jobs_of(planned: Planned, plan: Plan, store: Store) -> list[SegmentJob]:
     }
     jobs = []
     for number, span in enumerate(planned.segments):
-        tables = {a: next(t for t, s in chosen if s.overlaps(span)) for a, chosen in planned.tables.items()}
+        tables = {
+            argument: kept[next(t.hash for t, s in chosen if s.overlaps(span))]
+            for argument, chosen in planned.tables.items()
+        }
         reach = span.pad(planned.step.halo)
         granules = tuple(g for g in planned.granules if g.start < reach.stop and g.stop > reach.start)
         out = folder / f"{number:05d}.nc"
@@ -107,7 +127,7 @@ def jobs_of(planned: Planned, plan: Plan, store: Store) -> list[SegmentJob]:
 
 def _paths(value: Input) -> Path | dict[str, Path] | None:
     if isinstance(value, dict):
-        return {unit: planned.path for unit, planned in value.items()}
+        return {unit: one.path for unit, one in value.items()}
     return value.path if value else None
 
 
@@ -159,12 +179,17 @@ def _arguments(job: SegmentJob, instrument: Instrument, step: Step) -> list[Any]
             assert not isinstance(paths, Path)
             values.append(None if paths is None else {u: netcdf.open_product(p) for u, p in paths.items()})
         elif need.kind == "table":
-            values.append(job.tables[need.argument])
+            values.append(_load_table(job.tables[need.argument]))
         elif need.kind == "geometry":
             values.append(_geometry(job))
         else:
             values.append(job.span if need.kind == "span" else get_pass(job.pass_number))
     return values
+
+
+@lru_cache(maxsize=64)
+def _load_table(path: Path) -> Table:
+    return Table.read(path)
 
 
 @lru_cache(maxsize=2)
@@ -209,7 +234,7 @@ def make_product(
 
     Parameters
     ----------
-    timeout : seconds without any segment finishing after which the product is given up.
+    timeout : seconds a segment may run before the product is given up.
     progress : called with the number of segments done and their total.
 
     Returns
@@ -218,27 +243,30 @@ def make_product(
         ``failed`` with its reason if the step or the data did not allow it; never raises for that.
     """
     started = time.perf_counter()
-    jobs = jobs_of(planned, plan, store)
+
+    def failed(reason: str, status: str = "failed", bad_file: str | None = None) -> Made:
+        return Made(status, time.perf_counter() - started, reason=reason, bad_file=bad_file)
+
     try:
+        jobs = jobs_of(planned, plan, store)
         done: list[SegmentDone] = []
         for result in _in_order(executor, jobs, timeout):
             done.append(result)
             progress(len(done), len(jobs))
         paths = [d.path for d in done if d.path]
         if not paths:
-            return Made("failed", time.perf_counter() - started, reason="the raw data hold no record in this span")
+            return failed("the raw data hold no record in this span")
         attrs = attributes_of(planned, plan)
-        sha256, size = executor.submit(finish_product, planned.path, paths, planned.product.name, attrs).result(timeout)
+        joined = executor.submit(finish_product, planned.path, paths, planned.product.name, attrs)
+        sha256, size = executor.result(joined, timeout)
     except InputError as error:
-        return Made("quarantined", time.perf_counter() - started, reason=str(error), bad_file=str(error.path))
+        return failed(str(error), "quarantined", str(error.path))
     except PerijoveError as error:
-        return Made("failed", time.perf_counter() - started, reason=str(error))
+        return failed(str(error))
     except TimeoutError:
-        reason = f"no segment finished within {timeout:.0f} s"
-        return Made("failed", time.perf_counter() - started, reason=reason)
+        return failed(f"step {planned.step.name} was given up after {timeout:g} s (--timeout)")
     except Exception as error:  # a defect of a step must not take the other products with it
-        reason = f"{type(error).__name__}: {error}"
-        return Made("failed", time.perf_counter() - started, reason=reason)
+        return failed(f"step {planned.step.name}: {type(error).__name__}: {error}")
     finally:
         shutil.rmtree(store.work_folder(planned.key), ignore_errors=True)
     peak = max(d.peak_mb for d in done)
@@ -256,9 +284,9 @@ def _in_order(executor: Executor, jobs: list[SegmentJob], timeout: float | None)
         for job in remaining:
             waiting.append(executor.submit(compute_segment, job))
             if len(waiting) >= IN_FLIGHT:
-                yield waiting.pop(0).result(timeout)
+                yield executor.result(waiting.pop(0), timeout)
         while waiting:
-            yield waiting.pop(0).result(timeout)
+            yield executor.result(waiting.pop(0), timeout)
     finally:
         for future in waiting:
             future.cancel()

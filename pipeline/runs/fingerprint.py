@@ -37,11 +37,19 @@ def _module(name: str) -> tuple[str, tuple[str, ...]] | None:
     path = Path(spec.origin)
     tree = ast.parse(path.read_bytes())
     _strip_docstrings(tree)
-    digest = hashlib.sha256(ast.dump(tree).encode())
+    digest = hashlib.sha256(_text(tree).encode())
     if path.name == "__init__.py":
         for file in sorted((path.parent / "data").glob("*.*")):
             digest.update(file.name.encode() + b"\0" + file.read_bytes())
     return digest.hexdigest(), tuple(sorted(_imports(tree, name, is_package=path.name == "__init__.py")))
+
+
+def _text(node: object) -> str:
+    """A syntax tree as text that is the same in all versions of Python: empty fields, which they add, are left out."""
+    if isinstance(node, ast.AST):
+        fields = sorted((name, value) for name, value in ast.iter_fields(node) if value not in (None, []))
+        return f"{type(node).__name__}({','.join(f'{name}={_text(value)}' for name, value in fields)})"
+    return f"[{','.join(map(_text, node))}]" if isinstance(node, list) else repr(node)
 
 
 def _strip_docstrings(tree: ast.AST) -> None:
@@ -97,20 +105,19 @@ def fingerprint(instrument: Instrument, step: Step) -> str:
     if step.raw:
         form = registry.load(step.raw.split(".")[0]).format(step.raw)
         roots |= {form.read.__module__, form.open.__module__}
-    declaration = step.function.__module__.rsplit(".", 1)[0]
-    names = set().union(*(_reached(root, declaration) for root in roots))
-    digest = hashlib.sha256(repr(instrument.product(step.produces).schema).encode())
-    for name in sorted(names):
-        module = _module(name)
-        assert module is not None
-        digest.update(f"{name} {module[0]}\n".encode())
-    return digest.hexdigest()
+    declaration = step.function.__module__.rpartition(".")[0]
+    schema = repr(instrument.product(step.produces).schema)
+    return hashlib.sha256(f"{schema} {_digest(roots, declaration)}".encode()).hexdigest()
 
 
-def reached_digest(root: str) -> str:
-    """Digest of a module and all of this project that it reaches."""
+def reached_digest(module: str) -> str:
+    """Digest of a module and every module of this project that it reaches."""
+    return _digest({module}, "")
+
+
+def _digest(roots: set[str], declaration: str) -> str:
     digest = hashlib.sha256()
-    for name in sorted(_reached(root, "")):
+    for name in sorted(set().union(*(_reached(root, declaration) for root in roots))):
         module = _module(name)
         assert module is not None
         digest.update(f"{name} {module[0]}\n".encode())

@@ -24,6 +24,7 @@ _KINDS = {
     "window": "parameter",
     "geometry": "geometry",
     "code": "code",
+    "schema": "code",
 }
 
 

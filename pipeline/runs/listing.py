@@ -17,7 +17,7 @@ from pipeline.runs.store import Store
 
 def library_of(store: Path) -> Library:
     """All instruments' tables, with the contexts certified in a store."""
-    return Library({n: registry.load(n).tables for n in registry.names()}, store)
+    return Library({i.name: i.tables for i in registry.available()}, store)
 
 
 def listing(what: str, store: Path, context: str) -> list[dict[str, Any]]:
@@ -120,7 +120,7 @@ def certify_tables(
     files: tuple[Path, ...], store: Path, *, alias: str, start: str | None, stop: str | None, base: str, comment: str
 ) -> dict[str, Any]:
     """Certify tables into a new context of the store."""
-    Store(store)
+    Store(store).prepare()
     first, last = (None if t is None else float(parse_utc(t)) for t in (start, stop))
     context = library_of(store).certify(
         [Table.read(f) for f in files], first, last, alias=alias, base=base, comment=comment

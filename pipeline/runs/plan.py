@@ -5,16 +5,18 @@ Inputs enter a product's recipe by key, so the whole plan is known before anythi
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from calibration.library import Context
+from calibration.library import ALWAYS, Context
 from calibration.tables import Table
 from pipeline import registry
 from pipeline.clock import Sclk, Span
@@ -34,10 +36,12 @@ GEOMETRY_MARGIN = 10.0
 
 @dataclass(frozen=True)
 class Given:
-    """An input product the user brings as a file instead of having it made."""
+    """An input product the user brings as a file instead of having it made: its key is the file's hash."""
 
     path: Path
     key: str
+    unit: str
+    span: Span
 
 
 @dataclass
@@ -63,24 +67,26 @@ class Planned:
         """The planned input products, whether made or kept."""
         flat: list[Planned] = []
         for value in self.inputs.values():
-            if isinstance(value, dict):
-                flat.extend(value.values())
-            elif isinstance(value, Planned):
-                flat.append(value)
+            inputs = value.values() if isinstance(value, dict) else [value]
+            flat.extend(i for i in inputs if isinstance(i, Planned))
         return flat
 
 
-Input = Planned | dict[str, Planned] | Given | None
+Input = Planned | Given | dict[str, Planned | Given] | None
 
 
 @dataclass
 class Plan:
-    """All products of a request, inputs before what needs them, and what could not be planned."""
+    """All products of a request, inputs before what needs them, and what could not be planned.
+
+    `superseded` lists granules that are not used because a better form of the same unit is there.
+    """
 
     pass_: Pass
     products: list[Planned]
     blocked: list[dict[str, Any]]
-    discovery: Discovery
+    superseded: list[dict[str, Any]]
+    context: Context
     geometry: Geometry | None
     geometry_path: Path | None
     clock: Sclk
@@ -100,7 +106,7 @@ class Selection:
 
     instruments: tuple[Instrument, ...]
     products: tuple[str, ...]
-    given: dict[str, Path]
+    given: dict[str, Given]
     window: Span | None
     source: str | None
     context: Context
@@ -170,7 +176,11 @@ def make_plan(
     for name in ordered_types(selection):
         planner.add(name)
     products = [p for units in planner.done.values() for p in units.values()]
-    return Plan(pass_, products, planner.blocked, discovery, geometry, geometry_path, clock)
+    return Plan(pass_, products, planner.blocked, planner.superseded, selection.context, geometry, geometry_path, clock)
+
+
+# What a unit is made from: its granules and the time it covers.
+Unit = tuple[tuple[Granule, ...], Span]
 
 
 class _Planner:
@@ -188,17 +198,27 @@ class _Planner:
         self.geometry, self.clock, self.store, self.failed = geometry, clock, store, failed
         self.done: dict[str, dict[str, Planned]] = {}
         self.blocked: list[dict[str, Any]] = []
+        self.superseded: list[dict[str, Any]] = []
+
+    @cached_property
+    def last_recipes(self) -> dict[str, Recipe]:
+        return self.store.last_recipes()
 
     def add(self, name: str) -> None:
-        """Plan all units of a product type."""
+        """Plan all units of a product type, each by the best step that has what it reads."""
         instrument, product = registry.product_type(name)
         self.done[name] = {}
+        taken: dict[str, Step] = {}
         for step in self._candidates(instrument, product):
-            units = self._units(step, product)
-            for unit, (granules, inputs_span) in units.items():
-                self._add_unit(instrument, product, step, unit, granules, inputs_span)
-            if units:
-                return
+            for unit, made_from in self._units(step, product).items():
+                if unit not in taken:
+                    taken[unit] = step
+                    self._add_unit(instrument, product, step, unit, made_from)
+                elif step.raw != taken[unit].raw:
+                    self._supersede(made_from[0], taken[unit])
+        if not taken and name in self.selection.products:
+            raw = ", ".join(s.raw for s in self._candidates(instrument, product) if s.raw)
+            self._block(Identity(name, self.pass_.number), f"there are no raw data in {raw or 'what it needs'}")
 
     def _candidates(self, instrument: Instrument, product: ProductType) -> tuple[Step, ...]:
         steps = instrument.steps_for(product.name)
@@ -207,80 +227,79 @@ class _Planner:
             return tuple(s for s in steps if s.raw == source)
         return steps
 
-    def _units(self, step: Step, product: ProductType) -> dict[str, tuple[tuple[Granule, ...], Span | None]]:
+    def _supersede(self, granules: tuple[Granule, ...], better: Step) -> None:
+        for granule in granules:
+            path = str(next(iter(granule.files.values())))
+            entry = {"granule": granule.id, "version": granule.version, "by": better.raw, "path": path}
+            if entry not in self.superseded:
+                self.superseded.append(entry)
+
+    def _block(self, identity: Identity, reason: str) -> None:
+        self.blocked.append({"identity": str(identity), "reason": reason})
+
+    def _units(self, step: Step, product: ProductType) -> dict[str, Unit]:
         if step.raw is None:
             return self._units_of_inputs(step, product)
         units: dict[str, list[Granule]] = {}
         for granule in self.discovery.of(step.raw):
             unit = {"granule": granule.id, "group": granule.group or granule.id, "pass": ""}[product.unit]
             units.setdefault(unit, []).append(granule)
-        return {unit: (tuple(granules), None) for unit, granules in units.items()}
+        return {u: (tuple(g), _hull(Span(x.start, x.stop) for x in g)) for u, g in units.items()}
 
-    def _units_of_inputs(self, step: Step, product: ProductType) -> dict[str, tuple[tuple[Granule, ...], Span | None]]:
+    def _units_of_inputs(self, step: Step, product: ProductType) -> dict[str, Unit]:
+        """Units of a step without raw data: those of the first input that is there, required ones first."""
         needs = [n for n in step.needs if n.kind in ("product", "products")]
-        needs.sort(key=lambda n: n.optional)
-        for need in needs:
+        for need in sorted(needs, key=lambda n: n.optional):
+            given = self.selection.given.get(need.name)
+            if given is not None:
+                return {"" if product.unit == "pass" else given.unit: ((), given.span)}
             planned = self.done.get(need.name, {})
-            if not planned:
-                continue
-            if product.unit == "pass":
-                spans = [p.span for p in planned.values()]
-                hull = Span(min(s.start for s in spans), max(s.stop for s in spans))
+            if planned and product.unit == "pass":
                 granules = tuple(g for p in planned.values() for g in p.granules)
-                return {"": (granules, hull)}
-            if registry.product_type(need.name)[1].unit == product.unit:
+                return {"": (granules, _hull(p.span for p in planned.values()))}
+            if planned and registry.product_type(need.name)[1].unit == product.unit:
                 return {unit: (p.granules, p.span) for unit, p in planned.items()}
         return {}
 
-    def _add_unit(
-        self,
-        instrument: Instrument,
-        product: ProductType,
-        step: Step,
-        unit: str,
-        granules: tuple[Granule, ...],
-        hull: Span | None,
-    ) -> None:
+    def _add_unit(self, instrument: Instrument, product: ProductType, step: Step, unit: str, made_from: Unit) -> None:
         identity = Identity(product.name, self.pass_.number, unit)
-        if str(identity) in self.failed:
+        granules, hull = made_from
+        window = self.selection.window
+        if str(identity) in self.failed or (window is not None and not hull.overlaps(window)):
             return
-        hull = hull or Span(min(g.start for g in granules), max(g.stop for g in granules))
-        occupied = [Span(g.start, g.stop) for g in granules] or [hull]
         try:
-            inputs = {n.argument: self._input(n, unit) for n in step.needs if n.kind in ("product", "products")}
             tables = {n.argument: self._tables(n, step, hull) for n in step.needs if n.kind == "table"}
+            segments, cut = self._segments(product, step, hull, granules, tables)
+            if not segments:
+                return
+            inputs = {n.argument: self._input(n, unit) for n in step.needs if n.kind in ("product", "products")}
         except (_BlockedError, CalibrationError) as error:
-            self.blocked.append(
-                {"identity": str(identity), "instrument": instrument.name, "type": product.name, "unit": unit,
-                 "reason": str(error)}
-            )  # fmt: skip
-            return
-        segments, window = self._segments(product, step, hull, occupied, tables)
-        if not segments:
+            self._block(identity, str(error))
             return
         span = Span(segments[0].start, segments[-1].stop)
-        reach = Span(span.start - step.halo, span.stop + step.halo)
+        reach = span.pad(step.halo)
         used = tuple(g for g in granules if g.start < reach.stop and g.stop > reach.start) if step.raw else ()
         tables = {a: [(t, s) for t, s in chosen if s.overlaps(span)] for a, chosen in tables.items()}
         parameters = {p.name: p.default for p in step.parameters}
         chosen = self.selection.parameters.get(product.name, {})
         parameters.update({name: value for name, value in chosen.items() if name in parameters})
-        recipe = self._recipe(identity, instrument, product, step, used, tables, inputs, parameters, window, reach)
+        recipe = self._recipe(identity, instrument, product, step, used, tables, inputs, parameters, cut, reach)
         key = key_of(recipe)
         path = self.store.product_path(identity, key)
         kept = path.exists()
-        reasons = [] if kept else why(recipe, self.store.last_recipe(identity)) or [
-            {"kind": "missing", "name": str(identity), "old": None, "new": None}
-        ]  # fmt: skip
         self.done[product.name][unit] = Planned(
             identity, product, step, span, segments, used, tables, inputs, parameters, recipe, key, path,
-            "keep" if kept else "make", reasons,
+            "keep" if kept else "make", [] if kept else self._why(identity, recipe),
         )  # fmt: skip
 
+    def _why(self, identity: Identity, recipe: Recipe) -> list[dict[str, Any]]:
+        # A recipe that did not change although the product is not there: its file was deleted.
+        return why(recipe, self.last_recipes.get(str(identity))) or why(recipe, None)
+
     def _input(self, need: Need, unit: str) -> Input:
-        if need.name in self.selection.given:
-            path = self.selection.given[need.name]
-            return Given(path, self.store.sha256(path))
+        given = self.selection.given.get(need.name)
+        if given is not None:
+            return {given.unit: given} if need.kind == "products" else given
         planned = self.done.get(need.name, {})
         if need.kind == "products":
             if not planned and not need.optional:
@@ -288,10 +307,18 @@ class _Planner:
             return dict(planned) if planned else None
         found = planned.get("" if "" in planned else unit)
         if found is None and not need.optional:
-            identity = Identity(need.name, self.pass_.number, unit if "" not in planned else "")
-            state = "failed" if str(identity) in self.failed else "is not there"
-            raise _BlockedError(f"needs {identity}, which {state}")
+            raise _BlockedError(self._missing(need, unit))
         return found
+
+    def _missing(self, need: Need, unit: str) -> str:
+        """Why an input is not there: it failed, or is itself blocked."""
+        whole = Identity(need.name, self.pass_.number)
+        names = [str(i) for i in (whole, Identity(need.name, self.pass_.number, unit))]
+        failed = next((n for n in names if n in self.failed), None)
+        blocked = next((b["identity"] for b in self.blocked if b["identity"] in names), None)
+        if failed or blocked:
+            return f"needs {failed or blocked}, which {'failed' if failed else 'is blocked'}"
+        return f"needs {need.name}, for which there are no raw data"
 
     def _tables(self, need: Need, step: Step, hull: Span) -> list[tuple[Table, Span]]:
         folder, name = need.name.split(".", 1)
@@ -299,7 +326,7 @@ class _Planner:
             # A unit computed whole takes the table valid at its middle.
             middle = (hull.start + hull.stop) / 2
             selected = self.selection.context.select(folder, name, Span(middle, math.nextafter(middle, math.inf)))
-            return [(selected[0][0], hull)]
+            return [(selected[0][0], ALWAYS)]
         return self.selection.context.select(folder, name, hull)
 
     def _segments(
@@ -307,21 +334,25 @@ class _Planner:
         product: ProductType,
         step: Step,
         hull: Span,
-        occupied: list[Span],
+        granules: tuple[Granule, ...],
         tables: dict[str, list[tuple[Table, Span]]],
     ) -> tuple[tuple[Span, ...], list[float] | str]:
-        window = self.selection.window
+        """Segments that hold data and overlap the window, and what of the window enters the key."""
         if step.over == "unit" or product.segment is None:
-            return ((hull,) if window is None or hull.overlaps(window) else ()), "all"
-        length = product.segment
+            return (hull,), "all"
+        window, length = self.selection.window, product.segment
         edges = {length * k for k in range(math.floor(hull.start / length), math.ceil(hull.stop / length) + 1)}
         edges |= {s.start for chosen in tables.values() for _, s in chosen if hull.start < s.start < hull.stop}
-        grid = sorted(edges)
-        segments = [Span(a, b) for a, b in itertools.pairwise(grid)]
-        segments = [s for s in segments if any(s.overlaps(o) for o in occupied)]
-        inside = [s for s in segments if window is None or s.overlaps(window)]
+        occupied = _merged([Span(g.start, g.stop) for g in granules] or [hull])
+        starts = [o.start for o in occupied]
+        segments = []
+        for segment in itertools.starmap(Span, itertools.pairwise(sorted(edges))):
+            before = bisect.bisect_left(starts, segment.stop) - 1
+            if before >= 0 and occupied[before].stop > segment.start:
+                segments.append(segment)
+        inside = tuple(s for s in segments if window is None or s.overlaps(window))
         whole = len(inside) == len(segments)
-        return tuple(inside), "all" if whole or not inside else [inside[0].start, inside[-1].stop]
+        return inside, "all" if whole or not inside else [inside[0].start, inside[-1].stop]
 
     def _recipe(
         self,
@@ -369,6 +400,22 @@ class _Planner:
 
 class _BlockedError(Exception):
     pass
+
+
+def _hull(spans: Iterable[Span]) -> Span:
+    listed = list(spans)
+    return Span(min(s.start for s in listed), max(s.stop for s in listed))
+
+
+def _merged(spans: list[Span]) -> list[Span]:
+    """The same times as disjoint spans in order."""
+    merged: list[Span] = []
+    for span in sorted(spans):
+        if merged and span.start <= merged[-1].stop:
+            merged[-1] = _hull([merged[-1], span])
+        else:
+            merged.append(span)
+    return merged
 
 
 def _keys(value: Input) -> Any:

@@ -14,19 +14,19 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import json
 import os
 import shutil
 import sqlite3
 import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import StoreError, UsageError, nearest
+from pipeline.errors import InputError, StoreError, UsageError, nearest
 from pipeline.runs.keys import file_sha256
 
 KEY_DIGITS = 32
@@ -57,10 +57,15 @@ class Identity:
 
 
 class Store:
-    """The store at `root`, made if it does not exist; raises StoreError if it cannot be written."""
+    """The store at `root`. Nothing is written before `prepare`; one that is not there reads as an empty one."""
 
     def __init__(self, root: Path) -> None:
         self.root = root.resolve()
+        self.writable = False
+        self._hashes: dict[tuple[str, int, int, int, int], str] = {}
+
+    def prepare(self) -> Store:
+        """Make the store, or see that it can be written; raises StoreError if not."""
         try:
             for folder in ("products", "geometry", "runs", "work"):
                 (self.root / folder).mkdir(parents=True, exist_ok=True)
@@ -68,6 +73,8 @@ class Store:
                 pass
         except OSError as error:
             raise StoreError(f"store {self.root} cannot be written: {error.strerror}") from error
+        self.writable = True
+        return self
 
     # Products
 
@@ -96,16 +103,17 @@ class Store:
             if len(found) == 1:
                 return found[0]
             raise UsageError(f"{'no product has' if not found else 'several products have'} a key that begins {name}")
-        identity = str(Identity.parse(name))
+        identity = Identity.parse(name)
         known: set[str] = set()
-        for record in reversed(self.runs()):
+        for record in self.runs():
             for product in record["products"]:
                 known.add(product["identity"])
-                if product["identity"] == identity and Path(product["path"] or "").exists():
-                    return Path(product["path"])
-        raise UsageError(
-            f"no product {identity} in {self.root}; {nearest(identity, sorted(known)) if known else 'it is empty'}"
-        )
+                if product["identity"] == str(identity) and product["key"]:
+                    path = self.product_path(identity, product["key"])
+                    if path.exists():
+                        return path
+        there = nearest(str(identity), sorted(known)) if known else "nothing was made there yet"
+        raise UsageError(f"no product {identity} in {self.root}; {there}")
 
     # Runs
 
@@ -115,43 +123,57 @@ class Store:
         write_aside(path, json.dumps(record, indent=1).encode())
         return path
 
-    def runs(self) -> list[dict[str, Any]]:
-        """All run records, oldest first; raises StoreError on a damaged one."""
-        records = []
-        for path in sorted((self.root / "runs").glob("*.json")):
-            try:
-                records.append(json.loads(path.read_bytes()))
-            except ValueError as error:
-                raise StoreError(f"{path}: damaged run record ({error}); move it away to go on") from error
-        return records
+    def runs(self) -> Iterator[dict[str, Any]]:
+        """All run records, newest first; raises StoreError on a damaged one."""
+        for path in sorted((self.root / "runs").glob("*.json"), reverse=True):
+            yield self._read_run(path)
+
+    def _read_run(self, path: Path) -> dict[str, Any]:
+        try:
+            record: dict[str, Any] = json.loads(path.read_bytes())
+            for product in record["products"]:
+                # A store may have been moved since.
+                identity = Identity.parse(product["identity"])
+                product["path"] = str(self.product_path(identity, product["key"])) if product["key"] else None
+        except (OSError, ValueError, KeyError, TypeError, UsageError) as error:
+            raise StoreError(f"{path}: damaged run record ({error}); move it away to go on") from error
+        return record
 
     def run(self, name: str | None) -> dict[str, Any]:
         """One run's record by name or unique beginning; the newest if None."""
-        records = self.runs()
-        if not records:
+        names = sorted(path.stem for path in (self.root / "runs").glob("*.json"))
+        if not names:
             raise UsageError(f"no run in {self.root} yet")
-        if name is None:
-            return records[-1]
-        found = [r for r in records if r["run"].startswith(name)]
-        if len(found) != 1:
-            raise UsageError(f"no single run {name!r}; {nearest(name, [r['run'] for r in records])}")
-        return found[0]
+        found = [n for n in names if n == name] or [n for n in names if name is None or n.startswith(name)]
+        if name is not None and len(found) != 1:
+            which = "several runs begin" if found else "no run begins"
+            raise UsageError(f"{which} with {name!r}; {nearest(name, names)}")
+        return self._read_run(self.root / "runs" / f"{found[-1]}.json")
 
-    def last_recipe(self, identity: Identity) -> dict[str, Any] | None:
-        """Recipe of the product of that identity in the newest run that had it."""
-        for record in reversed(self.runs()):
+    def last_recipes(self) -> dict[str, dict[str, Any]]:
+        """Recipe of the product each identity had last, by identity."""
+        keys: dict[str, str] = {}
+        recipes: dict[str, dict[str, Any]] = {}
+        for record in self.runs():
             for product in record["products"]:
-                if product["identity"] == str(identity) and product.get("recipe"):
-                    recipe: dict[str, Any] = product["recipe"]
-                    return recipe
-        return None
+                if product["status"] in ("made", "kept"):
+                    keys.setdefault(product["identity"], product["key"])
+                if product.get("recipe"):  # only what a run made it says in full
+                    recipes[product["key"]] = product["recipe"]
+        return {identity: recipes[key] for identity, key in keys.items() if key in recipes}
 
     @contextmanager
-    def lease(self, pass_number: int) -> Iterator[None]:
-        """Hold the pass for one run at a time; waits for another run to end."""
+    def lease(self, pass_number: int, waiting: Callable[[str], None] = lambda holder: None) -> Iterator[None]:
+        """Hold the pass for one run at a time; calls `waiting` with the other run's process, and waits for its end."""
         path = self.root / "work" / f"PJ{pass_number:02d}.lease"
-        with path.open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with path.open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                waiting(file.read().strip())
+                fcntl.flock(file, fcntl.LOCK_EX)
+            file.truncate(0)
             file.write(f"{os.getpid()}\n")
             file.flush()
             yield
@@ -159,47 +181,67 @@ class Store:
     # Raw files
 
     def sha256(self, path: Path) -> str:
-        """SHA-256 of a raw file, remembered by inode, size and times."""
+        """SHA-256 of a raw file, remembered by inode, size and times; raises InputError if it cannot be read."""
         try:
             stat = path.stat()
         except OSError as error:
-            raise StoreError(f"{path} cannot be read: {error.strerror}") from error
+            raise InputError(path, f"cannot be read: {error.strerror}") from error
         identity = (str(path), stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
-        with self._catalogue() as database:
-            row = database.execute(
-                "select sha256 from raw where path=? and inode=? and size=? and mtime=? and ctime=?", identity
-            ).fetchone()
-            if row:
-                return str(row[0])
-            digest = file_sha256(path)
-            database.execute("insert or replace into raw values (?,?,?,?,?,?)", (*identity, digest))
-            return digest
+        if identity not in self._hashes:
+            self._hashes[identity] = self._remembered(identity) or file_sha256(path)
+            self._remember(identity, self._hashes[identity])
+        return self._hashes[identity]
 
     def keep_raw(self, path: Path, sha256: str) -> None:
-        """Copy a raw file into the store, once."""
+        """Copy a raw file into the store, once; raises InputError if it is no longer the one with that hash."""
         kept = self.root / "raw" / sha256
-        if not kept.exists():
-            kept.parent.mkdir(exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=kept.parent, delete=False) as aside, path.open("rb") as source:
-                shutil.copyfileobj(source, aside)
-            Path(aside.name).replace(kept)
-
-    @contextmanager
-    def _catalogue(self) -> Iterator[sqlite3.Connection]:
-        path = self.root / "catalogue.sqlite"
+        if kept.exists():
+            return
+        kept.parent.mkdir(exist_ok=True)
+        aside = kept.with_name(f".{sha256}.part")
         try:
-            database = sqlite3.connect(path, timeout=60)
-            try:
+            shutil.copyfile(path, aside)
+            if file_sha256(aside) != sha256:
+                raise InputError(path, "changed while it was read")
+            _settle(aside, kept)
+        finally:
+            aside.unlink(missing_ok=True)
+
+    def _remembered(self, identity: tuple[str, int, int, int, int]) -> str | None:
+        if not self._catalogue_path.exists():
+            return None
+        question = "select sha256 from raw where path=? and inode=? and size=? and mtime=? and ctime=?"
+        row = self._catalogue(question, identity)
+        return str(row[0]) if row else None
+
+    def _remember(self, identity: tuple[str, int, int, int, int], digest: str) -> None:
+        if self.writable:
+            self._catalogue("insert or replace into raw values (?,?,?,?,?,?)", (*identity, digest))
+
+    @property
+    def _catalogue_path(self) -> Path:
+        return self.root / "catalogue.sqlite"
+
+    def _catalogue(self, statement: str, values: tuple[Any, ...]) -> Any:
+        """First row of a statement's answer. A damaged catalogue is only an index: it is put away and begun anew."""
+        try:
+            return self._ask(statement, values)
+        except sqlite3.OperationalError:
+            return None  # locked too long, or not writable: go on without
+        except sqlite3.DatabaseError:
+            if self.writable:
+                self._catalogue_path.unlink(missing_ok=True)
+            return self._ask(statement, values) if self.writable else None
+
+    def _ask(self, statement: str, values: tuple[Any, ...]) -> Any:
+        with closing(sqlite3.connect(self._catalogue_path, timeout=60)) as database, database:
+            if self.writable:
+                database.execute("pragma synchronous = off")
                 database.execute(
                     "create table if not exists raw"
                     " (path text primary key, inode int, size int, mtime int, ctime int, sha256 text)"
                 )
-                yield database
-                database.commit()
-            finally:
-                database.close()
-        except sqlite3.DatabaseError as error:
-            raise StoreError(f"{path}: {error}; it is only an index and may be deleted") from error
+            return database.execute(statement, values).fetchone()
 
     # Housekeeping
 
@@ -213,25 +255,36 @@ class Store:
     def garbage(self, keep_runs: int) -> list[Path]:
         """Product and geometry files that none of the newest `keep_runs` runs names, and abandoned work."""
         named = set()
-        for record in self.runs()[-keep_runs:] if keep_runs else []:
+        for record in itertools.islice(self.runs(), keep_runs):
             named.update(p["path"] for p in record["products"] if p["path"])
-            named.add(record.get("geometry", ""))
+            named.add(str(self.root / record["geometry"]) if record["geometry"] else "")
         geometry = sorted((self.root / "geometry").glob("PJ*/*.nc"))
         unnamed = [p for p in [*self.products(), *geometry] if str(p) not in named]
-        day_ago = time.time() - 86400
-        abandoned = [p for p in (self.root / "work").iterdir() if p.is_dir() and p.stat().st_mtime < day_ago]
-        return unnamed + abandoned
+        return unnamed + sorted(p for p in (self.root / "work").iterdir() if p.is_dir())
 
     def collect(self, keep_runs: int) -> tuple[int, int]:
-        """Delete what `garbage` lists; returns the number of files and bytes freed."""
-        count = freed = 0
-        for path in self.garbage(keep_runs):
-            files = [f for f in path.rglob("*") if f.is_file()] if path.is_dir() else [path]
-            count, freed = count + len(files), freed + sum(f.stat().st_size for f in files)
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
+        """Delete what `garbage` lists; returns the number of files and bytes freed.
+
+        Raises
+        ------
+        StoreError
+            while a run goes on: what it made is not in any record yet.
+        """
+        with ExitStack() as leases:
+            for path in sorted((self.root / "work").glob("*.lease")):
+                file = leases.enter_context(path.open("a"))
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    raise StoreError(f"a run of {path.stem} goes on in {self.root}: try again after it") from None
+            count = freed = 0
+            for path in self.garbage(keep_runs):
+                files = [f for f in path.rglob("*") if f.is_file()] if path.is_dir() else [path]
+                count, freed = count + len(files), freed + sum(f.stat().st_size for f in files)
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
         return count, freed
 
 
@@ -240,6 +293,11 @@ def write_aside(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as aside:
         aside.write(content)
-        aside.flush()
-        os.fsync(aside.fileno())
-    Path(aside.name).replace(path)
+    _settle(Path(aside.name), path)
+
+
+def _settle(aside: Path, path: Path) -> None:
+    """Sync a finished file and give it its name."""
+    with aside.open("rb") as file:
+        os.fsync(file.fileno())
+    aside.replace(path)
