@@ -1,7 +1,7 @@
-"""Where the spacecraft is and looks: from SPICE kernels where they are given, propagated from the pass's state where not.
+"""Where the spacecraft is and looks: from SPICE kernels where they are given, else propagated from the pass's state.
 
-The M-shell of the record coordinates is traced in JRM33 (degree 13) with con2020; the zero of the spin phase is where +X lies in the
-half-plane of +Z and Jupiter's north pole.
+The M-shell of the record coordinates is traced in JRM33 (degree 13) with con2020; the zero of the spin phase is where
++X lies in the half-plane of +Z and Jupiter's north pole.
 """
 
 from __future__ import annotations
@@ -39,8 +39,9 @@ def make_geometry(pass_: Pass, span: Span, kernels: Path | None) -> Geometry:
 
     Parameters
     ----------
-    kernels : folder of kernels or meta-kernel; None: trajectory propagated from the state at closest approach, attitude from the
-        spin's axis, nominal rate and phase. Kernels without any attitude leave the attitude to that model, flagged as predicted.
+    kernels : folder of kernels or meta-kernel; None: trajectory propagated from the state at closest approach, attitude
+        from the spin's axis, nominal rate and phase. Kernels without any attitude leave the attitude to that model,
+        flagged as predicted.
 
     Raises
     ------

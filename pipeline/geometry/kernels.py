@@ -1,7 +1,8 @@
-"""Geometry from SPICE kernels. The only module that calls SPICE, whose pool is global: one caller at a time, and it is emptied after.
+"""Geometry from SPICE kernels.
 
-What is read: Juno, Sun, Earth and the large satellites relative to 599 from SPK files, JUNO_SPACECRAFT from C-kernels. Where a kernel has a gap
-nothing is known; nothing is extrapolated.
+The only module that calls SPICE, whose pool is global: one caller at a time, and it is emptied after. What is read:
+Juno, Sun, Earth and the large satellites relative to 599 from SPK files, JUNO_SPACECRAFT from C-kernels. Where a
+kernel has a gap nothing is known; nothing is extrapolated.
 """
 
 from __future__ import annotations

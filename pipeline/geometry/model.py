@@ -1,7 +1,8 @@
 """The geometry of a pass: where Juno is, where it looks, and how both are known; arrays only.
 
-Positions are Chebyshev polynomials (`Track`), the attitude is orientations with constant rates between them (`Attitude`), the rotation of
-Jupiter and the fixed frames of the spacecraft are package data. Nothing here calls SPICE, so it may be used in any process and thread.
+Positions are Chebyshev polynomials (`Track`), the attitude is orientations with constant rates between them
+(`Attitude`), the rotation of Jupiter and the fixed frames of the spacecraft are package data. Nothing here calls
+SPICE, so it may be used in any process and thread.
 """
 
 from __future__ import annotations
@@ -112,7 +113,7 @@ class Geometry:
     # Positions
 
     def position(self, frame: str, et: ArrayLike, target: str = "JUNO", observer: str = CENTER) -> Floats:
-        """Geometric position of one body seen from another, km (n, 3), along the axes of a frame; NaN where not known."""
+        """Geometric position of one body from another, km (n, 3), along the axes of a frame; NaN where not known."""
         return self._vector("position", frame, et, target, observer)
 
     def velocity(self, frame: str, et: ArrayLike, target: str = "JUNO", observer: str = CENTER) -> Floats:
@@ -134,14 +135,14 @@ class Geometry:
         raise GeometryError(f"no body {body!r}; {nearest(body, [CENTER, *BODIES])}")
 
     def m_shell(self, et: ArrayLike) -> Floats:
-        """M-shell of Juno in radii of Jupiter (n), linear between the grid's times; NaN where its line does not close."""
+        """M-shell of Juno in radii of Jupiter (n), linear between the grid's times; NaN where no line closes."""
         times = np.atleast_1d(np.asarray(et, np.float64))
         if self.shell_et.size == 0:
             return np.full(times.shape, np.nan)
         return np.interp(times, self.shell_et, self.shell, left=np.nan, right=np.nan)
 
     def spin_phase(self, et: ArrayLike) -> Floats:
-        """Angle, degrees (n), by which the spacecraft's +X has turned about +Z beyond the plane of +Z and Jupiter's pole."""
+        """Degrees (n) by which the spacecraft's +X has turned about +Z beyond the plane of +Z and Jupiter's pole."""
         times = np.atleast_1d(np.asarray(et, np.float64))
         north = apply(self.attitude.matrix(times), orientations()["JUPITER"].pole(times))
         return np.degrees(np.arctan2(-north[:, 1], north[:, 0])) % 360.0

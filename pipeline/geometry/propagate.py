@@ -1,4 +1,4 @@
-"""Geometry without kernels: the trajectory from the state at closest approach, the attitude from axis, rate and phase of the spin."""
+"""Geometry without kernels: trajectory from the state at closest approach, attitude from the nominal spin."""
 
 from __future__ import annotations
 
@@ -19,15 +19,17 @@ from pipeline.passes import Pass
 
 Floats = NDArray[np.float64]
 
-# Published state of PJ1: J2000, km and km/s, relative to 599, NAIF's reconstructed trajectory spk_rec_160729_160923_161027.
+# State of PJ1: J2000, km and km/s, relative to 599; NAIF's reconstructed trajectory spk_rec_160729_160923_161027.
 PJ1_ET = 525574312.242697
 PJ1_STATE = (899.7818663314533, 65966.1638130861, 36986.02012733655,
              0.7516263067716001, 28.259606829606586, -50.420521541181785)  # fmt: skip
-# Spin in the science orbits: 2 rpm, right-handed about +Z (Connerney et al. 2017, 10.1007/s11214-017-0334-z). Its phase is not public.
+# Spin in the science orbits: 2 rpm, right-handed about +Z (Connerney et al. 2017, 10.1007/s11214-017-0334-z). Its phase
+# is not public.
 SPIN_RATE = 2.0 * np.pi / 30.0
 # Instants of the attitude in seconds: a sixth of a spin apart.
 INSTANT = 5.0
-# Intervals in seconds, on whole multiples in et, and degree of the polynomials: within 1 mm of what is fitted at perijove.
+# Intervals in seconds, on whole multiples in et, and degree of the polynomials: 3 mm from a kernel's positions, whose
+# own steps are as large.
 INTERVAL, DEGREE = 600.0, 14
 
 
@@ -121,7 +123,7 @@ def spin_axis(pass_: Pass, earth: Floats, state: Floats) -> tuple[Floats, str]:
 
 
 def spinning(axis: Floats, et: float, span: Span) -> Attitude:
-    """Attitude that spins at the nominal rate about a fixed axis; +X is in the plane of the axis and Jupiter's pole at `et`."""
+    """Attitude of nominal rate about a fixed axis; at `et` +X is in the plane of the axis and Jupiter's pole."""
     north = orientations()["JUPITER"].pole(et)
     y = np.cross(axis, north)
     y /= np.linalg.norm(y)
@@ -139,7 +141,7 @@ def spinning(axis: Floats, et: float, span: Span) -> Attitude:
 @cache
 def _ephemeris() -> dict[str, tuple[Floats, list[Floats]]]:
     """Body to edges in et and coefficients (order, axis) of each interval."""
-    rows = [r for r in read_csv("ephemeris.csv")]
+    rows = read_csv("ephemeris.csv")
     out: dict[str, tuple[Floats, list[Floats]]] = {}
     for body in ("SSB", "SUN", "EARTH"):
         own = [r for r in rows if r["body"] == body]

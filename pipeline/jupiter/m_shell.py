@@ -1,7 +1,7 @@
 """M-shell: how far out the field line through a point reaches.
 
-Lines are traced in JRM33 of degree 13 with the magnetodisc con2020, from the point away from the planet to where the line is farthest from its
-centre, which is where it crosses the magnetic equator.
+Lines are traced in JRM33 of degree 13 with the magnetodisc con2020, from the point away from the planet to where the
+line is farthest from its centre, which is where it crosses the magnetic equator.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Orientation of Jupiter (System III), of its large satellites and of the Sun, in the form of the IAU working group.
 
-``alpha = a0 + a1 T + sum c sin J``, ``delta`` with cosines, ``W = w0 + w1 d + sum c sin J``, ``J = J0 + J1 T``; the matrix
-from J2000 to the body is ``[W]_3 [90 - delta]_1 [90 + alpha]_3`` (Archinal et al. 2011, 10.1007/s10569-010-9320-4).
+``alpha = a0 + a1 T + sum c sin J``, ``delta`` with cosines, ``W = w0 + w1 d + sum c sin J``, ``J = J0 + J1 T``; the
+matrix from J2000 to the body is ``[W]_3 [90 - delta]_1 [90 + alpha]_3`` (Archinal et al. 2011,
+10.1007/s10569-010-9320-4).
 """
 
 from __future__ import annotations

@@ -32,17 +32,18 @@ def geometry_of(pass_: Pass, spans: Sequence[Span], kernels: Path | None, store:
     first = np.floor((min(s.start for s in spans) - PADDING) / GRID) * GRID
     last = np.ceil((max(s.stop for s in spans) + PADDING) / GRID) * GRID
     span = Span(float(first), float(last))
+    hashes = {p.name: store.sha256(p) for p in kernel_files(kernels)} if kernels else None
     recipe = {
         "pass": pass_.number,
         "span": [span.start, span.stop],
-        "kernels": {p.name: store.sha256(p) for p in kernel_files(kernels)} if kernels else None,
+        "kernels": hashes,
         "code": reached_digest("pipeline.geometry"),
     }
     path = store.root / "geometry" / pass_.name / f"{key_of(recipe)[:KEY_DIGITS]}.nc"
     if not path.exists():
         made = make_geometry(pass_, span, kernels).to_dataset()
-        if recipe["kernels"]:
-            made.attrs["made_kernels"] = "\n".join(f"{n} {h}" for n, h in sorted(recipe["kernels"].items()))  # type: ignore[union-attr]
+        if hashes:
+            made.attrs["made_kernels"] = "\n".join(f"{name} {digest}" for name, digest in hashes.items())
         path.parent.mkdir(parents=True, exist_ok=True)
         netcdf.write_dataset(path, made, {})
     return Geometry.from_dataset(netcdf.open_geometry(path)), path
