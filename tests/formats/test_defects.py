@@ -114,6 +114,7 @@ def test_real_labels(real_data: Path) -> None:
     label, corrections = corrected(read_label(real_data / "jiram/JIR_IMG_RDR_2017033T114006_V02.LBL"))
     assert label["FILE"]["IMAGE"]["SAMPLE_TYPE"] == "PC_REAL"
     assert label["FILE"]["IMAGE"]["LINES"] == 128
+    assert label["M_BAND_PARAMETERS"].group
     assert names(corrections) == ["jiram-rdr-image-type"]
     early, corrections = corrected(read_label(real_data / "junocam/JNCE_2017038_04C00586_V01.LBL"))
     assert names(corrections) == ["junocam-focal-plane-temperature"]
