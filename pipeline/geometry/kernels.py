@@ -70,12 +70,15 @@ def _pool(files: Sequence[Path]) -> Iterator[None]:
                 except SpiceyError as error:
                     raise GeometryError(f"{path}: no SPICE kernel, or a damaged one ({_short(error)})") from error
             yield
+        except SpiceyError as error:
+            # SPICE's text names the file.
+            raise GeometryError(f"SPICE cannot use the kernels: {_short(error)}") from error
         finally:
             spiceypy.kclear()
 
 
 def _short(error: SpiceyError) -> str:
-    return " ".join(str(getattr(error, "short", "") or error).split())[:200]
+    return " ".join(str(getattr(error, "long", "") or error).split())[:300]
 
 
 def kernel_clock(kernels: Path) -> Sclk | None:

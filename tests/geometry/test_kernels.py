@@ -1,0 +1,145 @@
+"""Geometry from real kernels, against SPICE itself and another program's camera model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import spiceypy
+from numpy.testing import assert_allclose
+
+from pipeline.clock import Span
+from pipeline.dataset.quality import Quality
+from pipeline.errors import GeometryError
+from pipeline.geometry import describe_kernels, kernel_clock, make_geometry
+from pipeline.geometry.attitude import to_matrix
+from pipeline.geometry.frames import SPACECRAFT, resolve, tabulated
+from pipeline.passes import get_pass, passes
+
+pytestmark = pytest.mark.real
+PJ1 = get_pass(1)
+TIMES = PJ1.et + np.array([-13000.0, -3600.0, -777.7, 0.0, 3333.3])
+
+
+def pool(folder: Path) -> spiceypy.KernelPool:
+    return spiceypy.KernelPool([str(p) for p in folder.iterdir()])
+
+
+def test_positions_are_those_of_the_kernel_within_4_mm(kernels, from_kernels):
+    times = np.linspace(PJ1.et - 13900, PJ1.et + 3900, 500)
+    with pool(kernels):
+        juno = np.array([spiceypy.spkgeo(-61, t, "J2000", 599)[0] for t in times])
+        sun = np.array([spiceypy.spkgeo(10, t, "J2000", 599)[0] for t in times])
+    assert_allclose(from_kernels.position("J2000", times), juno[:, :3], atol=4e-6)
+    assert_allclose(from_kernels.velocity("J2000", times), juno[:, 3:], atol=4e-7)
+    assert_allclose(from_kernels.position("J2000", times, target="SUN"), sun[:, :3], atol=4e-6)
+
+
+def test_tabulated_sun_and_earth_are_within_300_km(kernels, propagated):
+    times = np.linspace(PJ1.et - 3600, PJ1.et + 3600, 5)
+    with pool(kernels):
+        for name, number in (("SUN", 10), ("EARTH", 399)):
+            real = np.array([spiceypy.spkgeo(number, t, "J2000", 599)[0][:3] for t in times])
+            assert np.linalg.norm(propagated.position("J2000", times, target=name) - real, axis=1).max() < 300
+
+
+@pytest.mark.parametrize(
+    ("frame", "tolerance"),
+    [("IAU_JUPITER", 1e-11), ("IAU_IO", 1e-11), ("IAU_SUN", 1e-11), ("JUNO_MAG_VIP4", 1e-11), ("JUNO_JSS", 1e-11),
+     ("JUNO_JSO", 1e-10), ("JUNO_JH", 1e-11), ("JUNO_SUN_EQU_RTN", 1e-11)],
+)  # fmt: skip
+def test_moving_frames_are_those_of_spice(kernels, from_kernels, frame, tolerance):
+    with pool(kernels):
+        real = np.array([spiceypy.pxform("J2000", frame, t) for t in TIMES])
+    assert_allclose(from_kernels.rotation("J2000", frame, TIMES), real, atol=tolerance)
+
+
+def test_every_fixed_frame_is_that_of_spice(kernels):
+    fixed = resolve(tabulated(), (SPACECRAFT, "IAU_JUPITER"))
+    checked = 0
+    with pool(kernels):
+        for name, (root, matrix) in fixed.items():
+            try:
+                real = spiceypy.pxform(root, name, PJ1.et)
+            except spiceypy.exceptions.SpiceyError:  # frames that only a C-kernel gives
+                continue
+            assert_allclose(matrix, real, atol=1e-12, err_msg=name)
+            checked += 1
+    assert checked > 45
+    assert {"JUNO_JUNOCAM", "JUNO_JIRAM_I", "JUNO_MWR_A1", "JUNO_UVS", "JUNO_SRU1", "JUNO_JADE_I"} <= fixed.keys()
+
+
+def test_position_and_attitude_of_the_camera_model(real_data, image_kernels):
+    model = json.loads((real_data / "junocam" / "camera_model_JNCR_2016240_01M06152" / "juno_isd.json").read_text())
+    et = model["center_ephemeris_time"]
+    geometry = make_geometry(PJ1, Span(et - 5, et + 5), image_kernels)
+    position = np.array(model["instrument_position"]["positions"][0])
+    attitude = to_matrix(np.array(model["instrument_pointing"]["quaternions"][0])[:, None])
+    assert_allclose(geometry.position("J2000", et)[0], position, atol=1e-6)
+    assert_allclose(geometry.rotation("J2000", SPACECRAFT, et), attitude, atol=1e-8)
+    camera = np.reshape(model["instrument_pointing"]["constant_rotation"], (3, 3))
+    assert_allclose(geometry.rotation(SPACECRAFT, "JUNO_JUNOCAM", et)[0], camera, atol=1e-9)
+    assert geometry.attrs["attitude"] == "SPICE kernels"
+    assert not geometry.quality(et).any()
+
+
+def test_a_gap_is_missing_and_flagged(image_kernels):
+    """The two slices of one second each leave most of a minute uncovered."""
+    et = 525560475.1286545
+    geometry = make_geometry(PJ1, Span(et - 3000, et + 3000), image_kernels)
+    known = np.isfinite(geometry.rotation("J2000", SPACECRAFT, np.arange(et - 3000, et + 3000, 1.0))[:, 0, 0])
+    assert known.any()
+    assert not known.all()
+    flagged = geometry.quality(np.arange(et - 3000, et + 3000, 1.0)) & Quality.GEOMETRY_MISSING
+    assert np.array_equal(flagged == 0, known & np.isfinite(
+        geometry.position("J2000", np.arange(et - 3000, et + 3000, 1.0))[:, 0]))  # fmt: skip
+
+
+def test_without_attitude_kernels_the_attitude_is_a_flagged_model(from_kernels):
+    assert "placeholder" in from_kernels.attrs["attitude"]
+    assert (from_kernels.quality(TIMES) == Quality.GEOMETRY_PREDICTED).all()
+
+
+def test_a_predicted_trajectory_is_flagged(real_data, tmp_path, link):
+    spice = real_data / "spice"
+    names = ("naif0012.tls", "JNO_SCLKSCET.00061.tsc", "spk_pre_220614_221109_220810_jm0450.bsp")
+    folder = link(tmp_path, [spice / n for n in names])
+    pass_ = get_pass(43)
+    geometry = make_geometry(pass_, Span(pass_.et - 600, pass_.et + 600), folder)
+    assert (geometry.quality(pass_.et) & Quality.GEOMETRY_PREDICTED).all()
+
+
+def test_clock_and_description(kernels):
+    clock = kernel_clock(kernels)
+    assert clock is not None
+    assert clock.name == "JNO_SCLKSCET.00061.tsc"
+    assert "trajectory at 1 of 77 passes" in describe_kernels(kernels, [p.et for p in passes()])
+
+
+def test_meta_kernel(kernels, tmp_path):
+    listed = ",\n".join(f"'{p}'" for p in sorted(kernels.iterdir()) if len(str(p)) < 80)
+    if not listed:
+        pytest.skip("the folder's name is too long for a meta-kernel")
+    meta = tmp_path / "pj1.tm"
+    meta.write_text(f"KPL/MK\n\\begindata\nKERNELS_TO_LOAD = ( {listed} )\n\\begintext\n")
+    geometry = make_geometry(PJ1, Span(PJ1.et - 60, PJ1.et + 60), meta)
+    assert np.isfinite(geometry.position("J2000", PJ1.et)).all()
+
+
+def test_kernels_that_cannot_be_used(kernels, tmp_path, image_kernels, link):
+    with pytest.raises(GeometryError, match="no such folder"):
+        make_geometry(PJ1, PJ1.window(), tmp_path / "nowhere")
+    with pytest.raises(GeometryError, match="holds no SPICE kernel"):
+        make_geometry(PJ1, PJ1.window(), tmp_path)
+    with pytest.raises(GeometryError, match="2016.*not 2017"):
+        make_geometry(get_pass(9), get_pass(9).window(), kernels)
+    (tmp_path / "bad.bsp").write_bytes(b"not a kernel" * 100)
+    with pytest.raises(GeometryError, match=r"bad\.bsp"):
+        make_geometry(PJ1, PJ1.window(), tmp_path)
+    lonely = tmp_path / "ck"
+    lonely.mkdir()
+    link(lonely, [p for p in image_kernels.iterdir() if p.suffix in (".bc", ".bsp")])
+    with pytest.raises(GeometryError, match="leap seconds"):
+        make_geometry(PJ1, Span(525560470.0, 525560480.0), lonely)
