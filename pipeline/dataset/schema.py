@@ -26,8 +26,8 @@ class Uncertainty:
     distribution : ``normal``; ``quantised``: normal noise rounded to steps whose size is the variable
         ``<variable>_quantum`` (its contribution, step / sqrt(12), is included in the sigma); ``poisson``: sigma from
         the expected counts, which stand in ``<variable>_expected`` (where counts were compressed,
-        ``<variable>_quantum`` is the width of the bin, included in the sigma as above); ``derived``: an exact transformation of
-        another variable whose distribution is the one to be tested.
+        ``<variable>_quantum`` is the width of the bin, included in the sigma as above); ``derived``: an exact
+        transformation of another variable whose distribution is the one to be tested.
     """
 
     component: Component
