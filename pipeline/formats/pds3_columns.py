@@ -5,7 +5,7 @@ Standards Reference 3.8, appendix A (COLUMN, BIT_COLUMN, CONTAINER, FIELD) and C
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -73,14 +73,14 @@ def stored_type(data_type: str, size: int, *, text: bool) -> np.dtype[Any] | Non
     return np.dtype(f"{_ORDERS[order]}{kind}{size}") if size in ((4, 8) if kind == "f" else (1, 2, 4, 8)) else None
 
 
-def columns_of(label: Label, block: Block, *, text: bool, fix: Mapping[str, Any]) -> list[Column]:
-    """Return all columns of a table block; `fix` replaces keywords, by ``NAME.KEYWORD``.
+def columns_of(label: Label, block: Block, *, text: bool) -> list[Column]:
+    """Return all columns of a table block.
 
     Raises
     ------
     InputError : a keyword missing or impossible, a data type not known, a column beyond its container.
     """
-    reader = _Reader(label, text, fix)
+    reader = _Reader(label, text)
     found = list(reader.columns(block, 0, (), (), _DEPTH))
     if not found:
         raise InputError(label.path, "the table has no columns")
@@ -113,12 +113,11 @@ def expanded(label: Label, block: Block, depth: int = _DEPTH) -> Iterator[tuple[
 class _Reader:
     label: Label
     text: bool
-    fix: Mapping[str, Any]
 
     def number(self, block: Block, keyword: str, default: int | None = None) -> int:
-        """Return a positive integer keyword of a column, with its correction if there is one."""
+        """Return a positive integer keyword of a column."""
         name = str(block.get("NAME", ""))
-        value = self.fix.get(f"{name}.{keyword}", block.get(keyword, default))
+        value = block.get(keyword, default)
         value = value.value if isinstance(value, Quantity) else value
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise InputError(self.label.path, f"column {name!r}: {keyword} is {value!r}, a positive integer expected")
@@ -155,7 +154,6 @@ class _Reader:
         if stride < size:
             raise InputError(self.label.path, f"column {name!r}: items overlap (ITEM_OFFSET {stride}, bytes {size})")
         data_type = str(full.get("ITEM_TYPE", full.get("DATA_TYPE", "missing")))
-        data_type = str(self.fix.get(f"{name}.DATA_TYPE", data_type))
         dtype = stored_type(data_type, size, text=self.text)
         if dtype is None:
             raise InputError(self.label.path, f"column {name!r}: data type {data_type} of {size} bytes is not known")

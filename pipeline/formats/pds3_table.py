@@ -105,28 +105,23 @@ def _bits(stored: NDArray[Any], column: Column) -> NDArray[Any]:
     return (whole >> (8 * column.size - first - count)) & ((1 << count) - 1)
 
 
-def read_table(
-    label: Label, pointer: str = "TABLE", block: Block | None = None, fix: Mapping[str, Any] | None = None
-) -> Table:
-    """Open the table that ``^POINTER`` points at.
+def read_table(label: Label, pointer: str = "TABLE", block: Block | None = None) -> Table:
+    """Open the table that ``^POINTER`` points at; a label known to be wrong goes through `defects.corrected` before.
 
     Parameters
     ----------
     block : its description; by default the object of the pointer's name, in the label or its FILE object.
-    fix : corrections of the label, ``{"ROW_BYTES": 672, "NADIR_OFFSET_SIGN.START_BIT": 16}``; see
-        `pipeline.formats.defects`.
 
     Raises
     ------
     InputError : the label is wrong or of a kind not known, or the file is more than one row shorter than it says.
     """
-    fix = fix or {}
     path, start = label.pointer(pointer)
     if block is None:
         block = next((b[pointer] for b in (label, *label.objects("FILE")) if isinstance(b.get(pointer), Block)), None)
     if block is None:
         raise InputError(label.path, "object missing", pointer)
-    block = Block([*fix.items(), *expanded(label, block)])
+    block = Block(list(expanded(label, block)))
     rows = label.need("ROWS", int, block)
     if block.get("FIELDS") is not None or block.objects("FIELD"):
         columns = fields_of(label, block)
@@ -137,7 +132,7 @@ def read_table(
         raise InputError(label.path, f"{form}: BINARY or ASCII expected", "INTERCHANGE_FORMAT")
     width = label.need("ROW_BYTES", int, block)
     before, after = (int(block.get(k) or 0) for k in ("ROW_PREFIX_BYTES", "ROW_SUFFIX_BYTES"))
-    columns = columns_of(label, block, text=form == "ASCII", fix=fix)
+    columns = columns_of(label, block, text=form == "ASCII")
     _check_fit(label, columns, width)
     data, whole = _rows_in(label, path, start, rows, (before, width, after))
     placed = {c.name: replace(c, start=c.start + before) for c in columns}
