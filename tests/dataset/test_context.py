@@ -10,13 +10,15 @@ from dataset_samples import FLAGS, SCHEMA, T0, FakeGeometry, step_result
 from numpy.testing import assert_allclose, assert_array_equal
 
 from pipeline.clock import Sclk, parse_utc
-from pipeline.dataset import check
+from pipeline.dataset import check, netcdf
 from pipeline.dataset.context import add_context, record_variables
 from pipeline.dataset.quality import Quality, raised
 from pipeline.dataset.schema import Schema, Variable
+from pipeline.geometry import Geometry, make_geometry
+from pipeline.passes import get_pass
 
 
-def at(et: np.ndarray, geometry: FakeGeometry) -> xr.Dataset:
+def at(et: np.ndarray, geometry: FakeGeometry | Geometry) -> xr.Dataset:
     dataset = step_result(len(et)).assign_coords(et=et)
     return add_context(dataset, SCHEMA, geometry, Sclk.default())  # type: ignore[arg-type]
 
@@ -100,3 +102,32 @@ def test_a_schema_without_quality_is_refused() -> None:
     schema = Schema(1, "et", (Variable("x", ("et",), "float32", "1", "x"),))
     with pytest.raises(ValueError, match="quality"):
         add_context(step_result(3), schema, FakeGeometry(), Sclk.default())  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def pj1(tmp_path_factory: pytest.TempPathFactory) -> Geometry:
+    """Propagated, and through a file of the store."""
+    made = make_geometry(get_pass(1), get_pass(1).window(0.5))
+    path = tmp_path_factory.mktemp("geometry") / "g.nc"
+    netcdf.write_dataset(path, made.to_dataset(), {})
+    return Geometry.from_dataset(netcdf.open_geometry(path))
+
+
+def test_closest_approach_of_pj1(pj1: Geometry) -> None:
+    """Figures of the reconstructed trajectory (spk_rec_160729_160923_161027 with pck00010)."""
+    one = at(np.array([525574312.242697]), pj1).isel(et=0)
+    assert float(one["longitude_iii_east"]) == pytest.approx(264.2193, abs=1e-3)
+    assert float(one["latitude_planetocentric"]) == pytest.approx(3.778, abs=1e-3)
+    assert float(one["radial_distance"]) == pytest.approx(75632.7314, abs=0.1)
+    assert float(one["altitude"]) == pytest.approx(4162.8, abs=0.2)
+    assert float(one["time_from_closest_approach"]) == pytest.approx(0.0, abs=1.0)
+    assert 1.0 < float(one["m_shell"]) < 3.0
+
+
+def test_context_does_not_depend_on_the_segment(pj1: Geometry) -> None:
+    et = np.arange(T0 - 300, T0 + 300, 1 / 8)
+    whole = at(et, pj1)
+    parts = [at(et[a:b], pj1) for a, b in ((0, 17), (17, 2000), (2000, et.size))]
+    joined = xr.concat(parts, "et", data_vars="minimal", coords="minimal", compat="override", join="outer")
+    for name in ("altitude", "local_time", "m_shell", "spin_phase", "sclk", "time", "longitude_iii_east"):
+        assert_array_equal(joined[name], whole[name])
