@@ -22,7 +22,7 @@ GRID = 3600.0
 
 
 def geometry_of(pass_: Pass, spans: Sequence[Span], kernels: Path | None, store: Store) -> tuple[Geometry, Path]:
-    """The geometry over all the spans, and the file of the store that holds it.
+    """The geometry over all the spans, and the file that holds it, or will: a store that is only read gets none.
 
     Raises
     ------
@@ -41,7 +41,10 @@ def geometry_of(pass_: Pass, spans: Sequence[Span], kernels: Path | None, store:
     }
     path = store.root / "geometry" / pass_.name / f"{key_of(recipe)[:KEY_DIGITS]}.nc"
     if not path.exists():
-        made = make_geometry(pass_, span, kernels).to_dataset()
+        geometry = make_geometry(pass_, span, kernels)
+        if not store.writable:
+            return geometry, path
+        made = geometry.to_dataset()
         if hashes:
             made.attrs["made_kernels"] = "\n".join(f"{name} {digest}" for name, digest in hashes.items())
         path.parent.mkdir(parents=True, exist_ok=True)

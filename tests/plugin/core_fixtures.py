@@ -39,7 +39,7 @@ def plugins() -> Iterator[None]:
     """Both instruments are installed, for this process and the ones it starts."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(SITE))
-        patch.setenv("PYTHONPATH", str(SITE))
+        patch.setenv("PYTHONPATH", str(SITE), prepend=os.pathsep)
         _forget()
         yield
     _forget()
@@ -113,7 +113,7 @@ def product_bytes(store: Path) -> dict[str, str]:
 def environment(**more: str) -> dict[str, str]:
     unset = ("PREFECT_HOME", "PREFECT_API_URL", "PERIJOVE_STORE")
     kept = {k: v for k, v in os.environ.items() if k not in unset}
-    return kept | {"PYTHONPATH": str(SITE), "COLUMNS": "200"} | more
+    return kept | {"COLUMNS": "200"} | more
 
 
 def command(*arguments: Any, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
