@@ -40,7 +40,7 @@ def write_table(block: Mapping[str, Any], columns: Mapping[str, ArrayLike], fold
     formats = {str(c["NAME"]): str(c.get("FORMAT", "")) for c in table.objects("COLUMN")}
     if text:
         data[:, -2:] = (13, 10)
-    found = columns_of(root, table, text=text, fix={})
+    found = columns_of(root, table, text=text)
     parents = {(c.start, c.strides) for c in found if c.bits}
     for column in found:
         if column.bits is None and (column.start, column.strides) in parents and column.name not in columns:
