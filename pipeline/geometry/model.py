@@ -1,12 +1,16 @@
-"""Where Juno is and how it is oriented, as arrays: nothing of SPICE, nothing that changes, safe in threads."""
+"""The geometry of a pass: where Juno is, where it looks, and how both are known; arrays only.
+
+Positions are Chebyshev polynomials (`Track`), the attitude is orientations with constant rates between them
+(`Attitude`), the rotation of Jupiter and the fixed frames of the spacecraft are package data. Nothing here calls
+SPICE, so it may be used in any process and thread.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import xarray as xr
@@ -16,275 +20,203 @@ from pipeline.clock import Span
 from pipeline.dataset.quality import Quality
 from pipeline.errors import GeometryError, nearest
 from pipeline.geometry.attitude import Attitude, apply, compose
-from pipeline.geometry.frames import DYNAMIC, OBLIQUITY, SPACECRAFT, axis_rotation, two_vector
-from pipeline.geometry.propagate import despun
+from pipeline.geometry.frames import DYNAMIC, SPACECRAFT, resolve, tabulated, two_vector
 from pipeline.geometry.track import Track
-from pipeline.jupiter.rotation import Orientation
+from pipeline.jupiter.rotation import orientations
 
 Floats = NDArray[np.float64]
-BODIES = ("JUNO", "JUPITER", "SUN", "SSB", "EARTH", "IO", "EUROPA", "GANYMEDE", "CALLISTO")
-SCHEMA_VERSION = 1
+
+BODIES = ("JUNO", "SUN", "EARTH", "IO", "EUROPA", "GANYMEDE", "CALLISTO")
+CENTER = "JUPITER"
+# Grid in seconds of et, and digits, on which values are hashed: 1 mm and 2e-4 arcsec.
+HASH_STEP = 10.0
+HASH_KM, HASH_UNIT = 6, 9
 
 
 @dataclass(frozen=True, eq=False)
 class Geometry:
-    """Positions and attitudes over a span, interpolated at any time in it.
-
-    Made by `pipeline.geometry.make_geometry`. Times are et; vectors are rows; whatever is unknown is NaN.
+    """Positions and attitude over a span of time.
 
     Parameters
     ----------
-    span : the times it holds.
-    closest_approach : et of the pass's perijove.
-    tracks : body to its position relative to Jupiter.
-    position_predicted : for each interval of Juno's track, whether it is predicted or propagated.
-    attitudes : frame to its attitude; ``JUNO_SPACECRAFT`` is always there, perhaps empty.
-    attitude_predicted : for each interval of the spacecraft's attitude.
-    frames : frames fixed to another: name to (root, rotation from the root).
-    orientations : body to its rotation, of the frames ``IAU_<body>``.
-    shells : times and M-shells there (2, n).
-    digests : hash of the values in each block of `BLOCK` seconds of the span.
-    info : plain text on sources: ``pass``, ``source``, ``trajectory``, ``attitude``, ``kernels``, ...
+    span : times that are covered, gaps aside.
+    closest_approach : et.
+    tracks : of `BODIES` relative to the centre of Jupiter; those that are not known are left out.
+    attitude : of JUNO_SPACECRAFT.
+    shell_et, shell : grid of the M-shell of Juno: JRM33 of degree 13 with con2020, see `pipeline.jupiter.m_shell`.
+    predicted : quality bits that hold everywhere, GEOMETRY_PREDICTED or none.
+    attrs : what it was made from, for a reader.
     """
 
     span: Span
     closest_approach: float
     tracks: Mapping[str, Track]
-    position_predicted: NDArray[np.bool_]
-    attitudes: Mapping[str, Attitude]
-    attitude_predicted: NDArray[np.bool_]
-    frames: Mapping[str, tuple[str, Floats]]
-    orientations: Mapping[str, Orientation]
-    shells: Floats
-    digests: NDArray[np.uint8]
-    info: Mapping[str, Any]
-
-    # Vectors
-
-    def position(self, frame: str, et: ArrayLike, target: str = "JUNO", observer: str = "JUPITER") -> Floats:
-        """Geometric position of a target relative to an observer at the same time, km (n, 3), in any frame.
-
-        Raises
-        ------
-        GeometryError
-            for an unknown frame or body. A known body that the source does not hold is NaN.
-        """
-        times = _times(et)
-        return self._in_frame(frame, times, self._relative(target, observer, times, "position"))
-
-    def velocity(self, frame: str, et: ArrayLike, target: str = "JUNO", observer: str = "JUPITER") -> Floats:
-        """Velocity relative to J2000 (inertial), km/s (n, 3), with its components along the axes of `frame`."""
-        times = _times(et)
-        return self._in_frame(frame, times, self._relative(target, observer, times, "velocity"))
-
-    def _relative(self, target: str, observer: str, et: Floats, what: str) -> Floats:
-        total = np.zeros((et.size, 3))
-        for sign, name in ((1.0, target), (-1.0, observer)):
-            if name not in BODIES:
-                raise GeometryError(f"no body {name!r}; {nearest(name, list(BODIES))}")
-            if name in self.tracks:
-                total = total + sign * getattr(self.tracks[name], what)(et)
-            elif name != "JUPITER":
-                total = total + np.nan
-        return total
-
-    def _in_frame(self, frame: str, et: Floats, vectors: Floats) -> Floats:
-        return vectors if frame == "J2000" else apply(self.rotation("J2000", frame, et), vectors)
+    attitude: Attitude
+    shell_et: Floats
+    shell: Floats
+    predicted: int = 0
+    attrs: Mapping[str, str] = field(default_factory=dict)
 
     # Frames
 
-    def rotation(self, source: str, target: str, et: ArrayLike) -> Floats:
-        """Rotation matrices from `source` to `target`, (n, 3, 3): v_target = M v_source.
+    @cached_property
+    def _fixed(self) -> dict[str, tuple[str, Floats]]:
+        return resolve(tabulated(), (SPACECRAFT, "IAU_JUPITER"))
 
-        Between frames fixed to the same thing it is constant and known even where the attitude is not.
+    @property
+    def frames(self) -> list[str]:
+        """Names of all frames, sorted."""
+        bodies = [f"IAU_{name}" for name in orientations()]
+        return sorted({"J2000", SPACECRAFT, *bodies, *DYNAMIC, *self._fixed})
+
+    def rotation(self, source: str, target: str, et: ArrayLike) -> Floats:
+        """Rotation v_target = M v_source at times, (n, 3, 3); NaN where it is not known.
 
         Raises
         ------
         GeometryError
-            for an unknown frame, with the nearest names.
+            for a frame that is not known.
         """
-        times = _times(et)
-        (from_root, first), (to_root, second) = self._root(source), self._root(target)
-        if from_root == to_root:
-            return np.broadcast_to(second @ first.T, (times.size, 3, 3))
-        before = _turned(first, self._from_j2000(from_root, times))
-        after = _turned(second, self._from_j2000(to_root, times))
-        if before is None:
-            assert after is not None
-            return after
-        back = np.swapaxes(before, -1, -2)
-        return back if after is None else compose(after, back)
+        times = np.atleast_1d(np.asarray(et, np.float64))
+        if source == target:
+            return np.broadcast_to(np.eye(3), (times.size, 3, 3)).copy()
+        back = np.swapaxes(self._from_j2000(source, times), -1, -2)
+        return compose(self._from_j2000(target, times), back)
 
-    def frame_names(self) -> list[str]:
-        """All frames `rotation` knows, sorted."""
-        bodies = [f"IAU_{name}" for name in self.orientations]
-        return sorted({"J2000", "ECLIPJ2000", *DYNAMIC, *bodies, *self.attitudes, *self.frames})
-
-    def _root(self, frame: str) -> tuple[str, Floats]:
-        """What a frame is fixed to, and the rotation from there."""
-        if frame in self.frames and frame not in self.attitudes:
-            return self.frames[frame]
-        if frame == "ECLIPJ2000":
-            return "J2000", axis_rotation(1, OBLIQUITY)
-        if frame in ("J2000", *DYNAMIC) or frame in self.attitudes or frame.removeprefix("IAU_") in self.orientations:
-            return frame, np.eye(3)
-        raise GeometryError(f"no frame {frame!r}; {nearest(frame, self.frame_names())}")
-
-    def _from_j2000(self, root: str, et: Floats) -> Floats | None:
-        """Rotation from J2000 to a root frame; None for J2000 itself."""
-        if root == "J2000":
-            return None
-        if root in self.attitudes:
-            return self.attitudes[root].matrix(et)
-        if root in DYNAMIC:
-            return self._dynamic(root, et)
-        return self.orientations[root.removeprefix("IAU_")].matrix(et)
+    def _from_j2000(self, frame: str, et: Floats) -> Floats:
+        if frame == "J2000":
+            return np.broadcast_to(np.eye(3), (et.size, 3, 3))
+        if frame == SPACECRAFT:
+            return self.attitude.matrix(et)
+        if frame.startswith("IAU_") and frame[4:] in orientations():
+            return orientations()[frame[4:]].matrix(et)
+        if frame in DYNAMIC:
+            return self._dynamic(frame, et)
+        if frame in self._fixed:
+            root, matrix = self._fixed[frame]
+            # `resolve` gives the rotation from the root to the frame.
+            return compose(np.broadcast_to(matrix, (et.size, 3, 3)), self._from_j2000(root, et))
+        raise GeometryError(f"no frame {frame!r}; {nearest(frame, self.frames)}")
 
     def _dynamic(self, frame: str, et: Floats) -> Floats:
-        """The frames of class 5 of the frames kernel."""
-        if frame == "JUNO_SUN_EQU_RTN":
-            outward = self._relative("JUNO", "SUN", et, "position")
-            return two_vector(outward, 0, self.orientations["SUN"].pole(et), 2)
-        sun = self._relative("SUN", "JUPITER", et, "position")
+        """Two-vector frames of juno_v12.tf (class 5)."""
+        sun = self.position("J2000", et, target="SUN")
         if frame == "JUNO_JSS":
-            return two_vector(self.orientations["JUPITER"].pole(et), 2, sun, 0)
+            return two_vector(orientations()["JUPITER"].pole(et), 2, sun, 0)
         if frame == "JUNO_JSO":
-            return two_vector(sun, 0, self._relative("SUN", "JUPITER", et, "velocity"), 1)
-        return two_vector(sun, 0, self.orientations["SUN"].pole(et), 2)
+            return two_vector(sun, 0, self.velocity("J2000", et, target="SUN"), 1)
+        pole = orientations()["SUN"].pole(et)
+        if frame == "JUNO_JH":
+            return two_vector(sun, 0, pole, 2)
+        return two_vector(self.position("J2000", et, target="JUNO", observer="SUN"), 0, pole, 2)
 
-    # Scalars
+    # Positions
 
-    def spin_phase(self, et: ArrayLike) -> Floats:
-        """Spin phase in degrees, 0 to 360 (n): angle of +X about +Z from the north of the ecliptic, right-handed.
+    def position(self, frame: str, et: ArrayLike, target: str = "JUNO", observer: str = CENTER) -> Floats:
+        """Geometric position of one body from another, km (n, 3), along the axes of a frame; NaN where not known."""
+        return self._vector("position", frame, et, target, observer)
 
-        Zero when the despun x-z plane holds the north of the ecliptic (JADE software interface specification).
-        """
-        matrix = self.attitudes[SPACECRAFT].matrix(_times(et))
-        x, y = despun(matrix[:, 2])
-        across, along = (matrix[:, 0] * y).sum(axis=1), (matrix[:, 0] * x).sum(axis=1)
-        return np.degrees(np.arctan2(across, along)) % 360.0
+    def velocity(self, frame: str, et: ArrayLike, target: str = "JUNO", observer: str = CENTER) -> Floats:
+        """Inertial velocity (in J2000) of one body relative to another, km/s (n, 3), along the axes of a frame."""
+        return self._vector("velocity", frame, et, target, observer)
+
+    def _vector(self, what: str, frame: str, et: ArrayLike, target: str, observer: str) -> Floats:
+        times = np.atleast_1d(np.asarray(et, np.float64))
+        vector = self._relative(what, target, times) - self._relative(what, observer, times)
+        return vector if frame == "J2000" else apply(self._from_j2000(frame, times), vector)
+
+    def _relative(self, what: str, body: str, et: Floats) -> Floats:
+        if body == CENTER:
+            return np.zeros((et.size, 3))
+        if body in self.tracks:
+            return np.asarray(getattr(self.tracks[body], what)(et))
+        if body in BODIES:
+            return np.full((et.size, 3), np.nan)
+        raise GeometryError(f"no body {body!r}; {nearest(body, [CENTER, *BODIES])}")
 
     def m_shell(self, et: ArrayLike) -> Floats:
-        """M-shell of Juno in Jupiter radii (n), interpolated between traced field lines; NaN where none closes."""
-        times = _times(et)
-        if self.shells.shape[1] < 2:
+        """M-shell of Juno in radii of Jupiter (n), linear between the grid's times; NaN where no line closes."""
+        times = np.atleast_1d(np.asarray(et, np.float64))
+        if self.shell_et.size == 0:
             return np.full(times.shape, np.nan)
-        return np.exp(np.interp(times, self.shells[0], np.log(self.shells[1]), left=np.nan, right=np.nan))
+        return np.interp(times, self.shell_et, self.shell, left=np.nan, right=np.nan)
+
+    def spin_phase(self, et: ArrayLike) -> Floats:
+        """Degrees (n) by which the spacecraft's +X has turned about +Z beyond the plane of +Z and Jupiter's pole."""
+        times = np.atleast_1d(np.asarray(et, np.float64))
+        north = apply(self.attitude.matrix(times), orientations()["JUPITER"].pole(times))
+        return np.degrees(np.arctan2(-north[:, 1], north[:, 0])) % 360.0
+
+    # How far it is known
 
     def quality(self, et: ArrayLike) -> NDArray[np.uint32]:
-        """Bits ``GEOMETRY_MISSING`` (no position or no attitude) and ``GEOMETRY_PREDICTED`` (n)."""
-        times = _times(et)
-        known = np.isfinite(self.tracks["JUNO"].position(times)[:, 0])
-        index, _ = self.tracks["JUNO"].interval(times)
-        predicted = known & self.position_predicted[index]
-        attitude = self.attitudes[SPACECRAFT]
-        oriented = np.isfinite(attitude.quaternion(times)[0])
-        if self.attitude_predicted.size:
-            at = np.clip(np.searchsorted(attitude.et, times, side="right") - 1, 0, self.attitude_predicted.size - 1)
-            predicted |= oriented & self.attitude_predicted[at]
-        missing = np.where(known & oriented, np.uint32(0), np.uint32(Quality.GEOMETRY_MISSING))
-        return missing | np.where(predicted, np.uint32(Quality.GEOMETRY_PREDICTED), np.uint32(0))
+        """Quality bits: no position or attitude; predicted."""
+        times = np.atleast_1d(np.asarray(et, np.float64))
+        missing = np.isnan(self._relative("position", "JUNO", times)[:, 0]) | np.isnan(
+            self.attitude.quaternion(times)[0]
+        )
+        return np.where(missing, np.uint32(Quality.GEOMETRY_MISSING), np.uint32(0)) | np.uint32(self.predicted)
 
     def values_hash(self, span: Span) -> str:
-        """Hash of the values over a span, rounded outward to whole blocks of `digest.BLOCK` seconds.
+        """Digest of all positions and orientations on a fixed grid of times over a span, 32 hexadecimal digits."""
+        return self._hash(float(np.floor(span.start / HASH_STEP)), float(np.ceil(span.stop / HASH_STEP)))
 
-        Raises
-        ------
-        GeometryError
-            if the span reaches beyond the geometry.
-        """
-        from pipeline.geometry.digest import BLOCK
+    @cached_property
+    def _hashes(self) -> dict[tuple[float, float], str]:
+        return {}
 
-        first = int(np.floor(span.start / BLOCK)) - round(self.span.start / BLOCK)
-        last = int(np.ceil(span.stop / BLOCK)) - round(self.span.start / BLOCK)
-        if first < 0 or last > len(self.digests):
-            raise GeometryError(f"geometry of {self.info['pass']} does not hold all of {span}")
-        constant = self.info["constants"].encode()
-        return hashlib.sha256(constant + self.digests[first : max(last, first + 1)].tobytes()).hexdigest()[:32]
+    def _hash(self, first: float, last: float) -> str:
+        if (first, last) not in self._hashes:
+            et = np.arange(first, last + 1.0) * HASH_STEP
+            digest = hashlib.sha256(str(self.predicted).encode())
+            for name in BODIES:
+                if name in self.tracks:
+                    # Adding zero makes one zero of two.
+                    digest.update(name.encode() + (np.round(self.tracks[name].position(et), HASH_KM) + 0.0).tobytes())
+            digest.update((np.round(self.attitude.matrix(et), HASH_UNIT) + 0.0).tobytes())
+            self._hashes[first, last] = digest.hexdigest()[:32]
+        return self._hashes[first, last]
 
-    def describe(self) -> str:
-        """Text on where the numbers come from and how far to trust them, a line each."""
-        lines = [f"{key}: {self.info[key]}" for key in ("pass", "source", "trajectory", "attitude", "bodies", "shells")]
-        kernels = json.loads(self.info["kernels"])
-        return "\n".join([*lines, *(f"kernel {name} {sha}" for name, sha in kernels.items())])
-
-    # Files
+    # As a file
 
     def to_dataset(self) -> xr.Dataset:
-        """The arrays as a dataset, from which `from_dataset` makes an equal geometry."""
-        data: dict[str, Any] = {}
+        """The geometry as a dataset; `from_dataset` gives it back."""
+        data: dict[str, tuple[tuple[str, ...], NDArray[np.generic]]] = {
+            "attitude_et": (("instant",), self.attitude.et),
+            "attitude_quaternion": (("instant", "q"), self.attitude.quaternions),
+            "attitude_joined": (("instant",), np.append(self.attitude.joined, False).astype(np.int8)),
+            "m_shell_et": (("shell",), self.shell_et),
+            "m_shell": (("shell",), self.shell),
+        }
         for name, track in self.tracks.items():
-            key = name.lower()
-            data[f"{key}_edges"] = (f"{key}_edge",), track.edges
-            data[f"{key}_coefficients"] = (f"{key}_degree", "xyz", f"{key}_interval"), track.coefficients
-        data["position_predicted"] = ("juno_interval",), self.position_predicted.astype(np.uint8)
-        for number, attitude in enumerate(self.attitudes.values()):
-            data[f"attitude{number}_et"] = (f"attitude{number}",), attitude.et
-            data[f"attitude{number}_quaternion"] = (f"attitude{number}", "wxyz"), attitude.quaternions
-            data[f"attitude{number}_joined"] = (f"attitude{number}_interval",), attitude.joined.astype(np.uint8)
-        data["attitude_predicted"] = ("attitude0_interval",), self.attitude_predicted.astype(np.uint8)
-        data["frame_matrix"] = ("frame", "row", "column"), np.array([m for _, m in self.frames.values()])
-        data["shells"] = ("shell", "shell_time"), self.shells
-        data["digests"] = ("block", "byte"), self.digests
-        names = {
-            "tracks": list(self.tracks),
-            "attitudes": list(self.attitudes),
-            "frames": {name: root for name, (root, _) in self.frames.items()},
-            "orientations": {name: asdict(o) for name, o in self.orientations.items()},
-        }
-        attrs = {
-            "geometry_version": SCHEMA_VERSION,
-            "start": self.span.start,
-            "stop": self.span.stop,
-            "closest_approach_et": self.closest_approach,
-            "names": json.dumps(names),
-            "info": json.dumps(dict(self.info)),
-        }
+            low = name.lower()
+            data[f"{low}_edges"] = ((f"{low}_edge",), track.edges)
+            data[f"{low}_coefficients"] = ((f"{low}_order", "xyz", f"{low}_interval"), track.coefficients)
+        numbers = {"start": self.span.start, "stop": self.span.stop, "closest_approach": self.closest_approach}
+        attrs = {**numbers, "predicted": np.int32(self.predicted), **{f"made_{k}": v for k, v in self.attrs.items()}}
         return xr.Dataset(data, attrs=attrs)
 
     @classmethod
     def from_dataset(cls, dataset: xr.Dataset) -> Geometry:
-        """Inverse of `to_dataset`; raises GeometryError if it was made by another version."""
-        if int(dataset.attrs.get("geometry_version", 0)) != SCHEMA_VERSION:
-            raise GeometryError("this is no geometry of this version of perijove")
-        names = json.loads(dataset.attrs["names"])
+        """Geometry from what `to_dataset` wrote."""
         tracks = {
             name: Track(dataset[f"{name.lower()}_edges"].values, dataset[f"{name.lower()}_coefficients"].values)
-            for name in names["tracks"]
+            for name in BODIES
+            if f"{name.lower()}_edges" in dataset
         }
-        attitudes = {
-            name: Attitude(*(dataset[f"attitude{i}_{part}"].values for part in ("et", "quaternion")),
-                           dataset[f"attitude{i}_joined"].values.astype(bool))
-            for i, name in enumerate(names["attitudes"])
-        }  # fmt: skip
-        matrices = dataset["frame_matrix"].values
-        return cls(
-            span=Span(float(dataset.attrs["start"]), float(dataset.attrs["stop"])),
-            closest_approach=float(dataset.attrs["closest_approach_et"]),
-            tracks=tracks,
-            position_predicted=dataset["position_predicted"].values.astype(bool),
-            attitudes=attitudes,
-            attitude_predicted=dataset["attitude_predicted"].values.astype(bool),
-            frames={name: (root, matrices[i]) for i, (name, root) in enumerate(names["frames"].items())},
-            orientations={
-                name: Orientation(**{k: tuple(v) for k, v in items.items()})
-                for name, items in names["orientations"].items()
-            },
-            shells=dataset["shells"].values,
-            digests=dataset["digests"].values,
-            info=json.loads(dataset.attrs["info"]),
+        attitude = Attitude(
+            dataset["attitude_et"].values,
+            dataset["attitude_quaternion"].values,
+            dataset["attitude_joined"].values[:-1].astype(bool),
         )
-
-
-def _times(et: ArrayLike) -> Floats:
-    times = np.atleast_1d(np.asarray(et, np.float64))
-    if times.ndim != 1:
-        raise ValueError(f"times of shape {times.shape}: geometry takes a number or one dimension")
-    return times
-
-
-def _turned(constant: Floats, matrix: Floats | None) -> Floats | None:
-    """A constant rotation after a varying one; None: no rotation."""
-    if np.array_equal(constant, np.eye(3)):
-        return matrix
-    return constant[None] if matrix is None else compose(constant[None], matrix)
+        attrs = dataset.attrs
+        return cls(
+            Span(float(attrs["start"]), float(attrs["stop"])),
+            float(attrs["closest_approach"]),
+            tracks,
+            attitude,
+            dataset["m_shell_et"].values,
+            dataset["m_shell"].values,
+            int(attrs["predicted"]),
+            {k[5:]: str(v) for k, v in attrs.items() if str(k).startswith("made_")},
+        )
