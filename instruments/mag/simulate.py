@@ -141,7 +141,7 @@ def readings(et: Array) -> Array:
 def choose_ranges(size: Array, full_scale: Array) -> NDArray[np.intp]:
     """Range of each vector: up when the largest component exceeds an upper threshold, down below a lower one."""
     out = np.empty(len(size), np.intp)
-    k = int(np.argmax(size[0] <= 0.5 * full_scale))
+    k = int(np.argmax(size[0] <= UP * full_scale))
     at = 0
     while at < len(size):
         out[at:] = k

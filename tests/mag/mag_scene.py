@@ -1,0 +1,73 @@
+"""Scenes of the tests' own, and products made of raw data without the core."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import xarray as xr
+
+sys.path.insert(0, str(Path(__file__).parent))
+from mag_forward import CHAIN, MEAN, tables
+
+from calibration.tables import Table
+from instruments.mag import INSTRUMENT, average, calibrate
+from pipeline.clock import Sclk, Span
+from pipeline.dataset import check
+from pipeline.geometry import Geometry, make_geometry
+from pipeline.jupiter import con2020, jrm33
+from pipeline.passes import Pass, get_pass
+
+CLOCK = Sclk.default()
+PASS = get_pass(1)
+
+
+@cache
+def geometry(start: float, stop: float) -> Geometry:
+    return make_geometry(PASS, Span(start - 200.0, stop + 200.0), None)
+
+
+def scene(
+    start: float, stop: float, field: Callable[[np.ndarray], np.ndarray] | None = None, pass_: Pass = PASS
+) -> SimpleNamespace:
+    """Between seconds from closest approach; the field in J2000 is Jupiter's unless one is given."""
+    span = Span(pass_.et + start, pass_.et + stop)
+    where = geometry(span.start, span.stop)
+
+    def jovian(et: np.ndarray) -> np.ndarray:
+        position = where.position("IAU_JUPITER", et)
+        turn = where.rotation("J2000", "IAU_JUPITER", et)
+        return np.einsum("nji,nj->ni", turn, jrm33(position, degree=18) + con2020(position))
+
+    return SimpleNamespace(pass_=pass_, span=span, geometry=where, clock=CLOCK, magnetic_field=field or jovian)
+
+
+def field_of(
+    raw: xr.Dataset,
+    scene: SimpleNamespace,
+    known: dict[str, Table] | None = None,
+    span: Span | None = None,
+    **parameters: str,
+) -> xr.Dataset:
+    """mag.field as a step makes it."""
+    known = known or tables()
+    chosen = [known[name] for name in CHAIN]
+    return calibrate.field_from_telemetry(raw, scene.geometry, scene.pass_, span or scene.span, *chosen, **parameters)
+
+
+def mean_of(
+    field: xr.Dataset, scene: SimpleNamespace, width: float, known: dict[str, Table] | None = None
+) -> xr.Dataset:
+    known = known or tables()
+    chosen = tuple(known[name] for name in MEAN)
+    return average.mean_field(field, scene.geometry, scene.pass_.et, width, chosen)
+
+
+def finished(dataset: xr.Dataset, product: str) -> xr.Dataset:
+    """As the core finishes it, but for the record coordinates."""
+    schema = INSTRUMENT.product(product).schema
+    return check.finish(dataset, schema, INSTRUMENT.flags, {"product": f"{product}/PJ01"})
