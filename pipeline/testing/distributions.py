@@ -77,11 +77,9 @@ def dependence_faults(pulls: Floats, truth: Floats, sigma: Floats, n_eff: float)
     In a noisy variable neither mean nor deviation would tell: the correlation is below 0.05 and three standard errors.
     """
     scale = np.where(sigma > 0, sigma, np.nan)
-    regressors = {"the truth": truth / scale}
-    if len(truth) > 2:
-        regressors["the truth's change"] = np.gradient(truth, axis=0) / scale
     faults = []
-    for name, regressor in regressors.items():
+    for name in ("the truth", "the truth's change") if len(truth) > 2 else ("the truth",):
+        regressor = (truth if name == "the truth" else np.gradient(truth, axis=0)) / scale
         there = np.isfinite(pulls) & np.isfinite(regressor)
         p, x = pulls[there], regressor[there]
         if p.size < FEW or not np.std(x) > 1e-6 * np.max(np.abs(x)):

@@ -253,6 +253,18 @@ def test_circumstances_do_not_disqualify() -> None:
     )
 
 
+def test_big_variables_are_thinned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.testing.pulls.MOST_SAMPLES", 3 * N)
+    rng = np.random.default_rng(0)
+    true = np.repeat(SIGNAL[:, None], 10, axis=1)
+    product = dataset(x=true + rng.normal(0, 1, true.shape), x_random=np.ones(true.shape))
+    layout = schema(Uncertainty("random", ("et", "c")), dims=("et", "c"))
+    _, result = compare_to_truth(product.isel(et=np.arange(N) % 200 != 7), dataset(x=true), layout)
+    assert result.ok, result.why
+    assert result.n == 2 * N * 0.995
+    assert result.flagged == 0.005
+
+
 def test_lost_records_count() -> None:
     layout, product, truth = normal()
     times, result = compare_to_truth(product.isel(et=np.arange(N) % 20 != 7), truth, layout)
@@ -330,6 +342,25 @@ def test_integers_are_equal_but_for_defects() -> None:
     assert compare_to_truth(product, product, layout)[1].ok
     wrong = product.assign(mode=("et", (np.arange(N) % 10 > 0).astype(np.int8)))
     assert compare_to_truth(wrong, product, layout)[1].why == "10.0 % are not equal"
+
+
+def test_texts_are_not_compared() -> None:
+    layout, product, truth = normal()
+    layout = Schema(1, "et", (*layout.variables, Variable("mode", ("et",), "str", "1", "mode (identifier)")))
+    product, truth = (d.assign(mode=("et", np.full(N, "on", object))) for d in (product, truth))
+    assert [r.variable for r in compare_to_truth(product, truth, layout)] == ["et", "x"]
+
+
+def test_a_flag_of_several_components_stands_for_the_largest() -> None:
+    """The second component is small throughout; that the first saturates must not bar it."""
+    rng = np.random.default_rng(0)
+    true = np.stack([SIGNAL, 0.1 * SIGNAL[::-1]], axis=1)
+    high = np.abs(true).max(axis=1) > 2900
+    x = np.where(high[:, None], np.nan, true + rng.normal(0, 2, true.shape))
+    product = dataset(x=x, x_random=np.full((N, 2), 2.0), quality=np.where(high, np.uint32(4), np.uint32(0)))
+    result = judge((schema(Uncertainty("random", ("et", "c")), dims=("et", "c")), product, dataset(x=true)))
+    assert result.ok, result.why
+    assert result.n == 2 * (~high).sum()
 
 
 def test_images_are_paired_by_place() -> None:
