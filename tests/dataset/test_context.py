@@ -107,7 +107,7 @@ def test_a_schema_without_quality_is_refused() -> None:
 @pytest.fixture(scope="module")
 def pj1(tmp_path_factory: pytest.TempPathFactory) -> Geometry:
     """Propagated, and through a file of the store."""
-    made = make_geometry(get_pass(1), get_pass(1).window(0.5))
+    made = make_geometry(get_pass(1), get_pass(1).window(0.5), None)
     path = tmp_path_factory.mktemp("geometry") / "g.nc"
     netcdf.write_dataset(path, made.to_dataset(), {})
     return Geometry.from_dataset(netcdf.open_geometry(path))
