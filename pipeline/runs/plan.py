@@ -216,7 +216,13 @@ class _Planner:
                     self._add_unit(instrument, product, step, unit, made_from)
                 elif step.raw != taken[unit].raw:
                     self._supersede(made_from[0], taken[unit])
-        if not taken and name in self.selection.products:
+            if step.raw is None:
+                self._block_units_of_inputs(step, product, set(taken))
+        if (
+            not taken
+            and name in self.selection.products
+            and not any(Identity.parse(b["identity"]).type == name for b in self.blocked)
+        ):
             raw = ", ".join(s.raw for s in self._candidates(instrument, product) if s.raw)
             self._block(Identity(name, self.pass_.number), f"there are no raw data in {raw or 'what it needs'}")
 
@@ -260,6 +266,17 @@ class _Planner:
             if planned and registry.product_type(need.name)[1].unit == product.unit:
                 return {unit: (p.granules, p.span) for unit, p in planned.items()}
         return {}
+
+    def _block_units_of_inputs(self, step: Step, product: ProductType, there: set[str]) -> None:
+        """Name the units that are not there because a required input could not be made."""
+        required = {n.name for n in step.needs if n.kind in ("product", "products") and not n.optional}
+        bad = dict.fromkeys(sorted(self.failed), "failed") | {b["identity"]: "is blocked" for b in self.blocked}
+        for name, state in bad.items():
+            identity = Identity.parse(name)
+            unit = "" if product.unit == "pass" else identity.unit
+            if identity.type in required and unit not in there:
+                there.add(unit)
+                self._block(Identity(product.name, self.pass_.number, unit), f"needs {name}, which {state}")
 
     def _add_unit(self, instrument: Instrument, product: ProductType, step: Step, unit: str, made_from: Unit) -> None:
         identity = Identity(product.name, self.pass_.number, unit)

@@ -6,4 +6,4 @@ from pathlib import Path
 # Test modules are imported by path; what they share lies with the instruments they test on.
 sys.path.insert(0, str(Path(__file__).parent.parent / "plugin"))
 
-from core_fixtures import *  # noqa: E402, F403
+from core_fixtures import *  # noqa: F403

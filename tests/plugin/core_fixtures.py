@@ -1,6 +1,6 @@
 """Two instruments that come from other distributions, their raw data, and ways to run the command.
 
-`tally` is honest, `faulty` is not; both are announced by entry points in ``tests/plugin/site``, which is put on the path.
+`tally` is honest, `faulty` is not; both are announced by entry points in ``tests/plugin/site``, put on the path.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -23,7 +24,9 @@ from pipeline import registry
 from pipeline.clock import Sclk
 from pipeline.passes import get_pass
 from pipeline.runs.execute import InProcess
+from pipeline.runs.geometry import geometry_of
 from pipeline.runs.run import Request, carry_out, prepare, with_executor
+from pipeline.runs.store import Store
 
 SITE = Path(__file__).parent / "site"
 START = get_pass(1).et - 600.0
@@ -43,6 +46,22 @@ def plugins() -> Iterator[None]:
         _forget()
         yield
     _forget()
+
+
+@pytest.fixture(autouse=True)
+def quick_geometry(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Runs in this process find the geometry made already; it is the real one."""
+    cache = Store(tmp_path_factory.getbasetemp() / "geometry").prepare()
+
+    def cached(pass_: Any, spans: Any, kernels: Any, store: Store) -> Any:
+        geometry, path = geometry_of(pass_, spans, kernels, cache)
+        place = store.root / path.relative_to(cache.root)
+        if store.writable and not place.exists():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, place)
+        return geometry, place
+
+    monkeypatch.setattr("pipeline.runs.run.geometry_of", cached)
 
 
 def write_tally(folder: Path, seed: int = 0) -> Path:

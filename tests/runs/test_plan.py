@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from core_fixtures import CLOCK, START, made, product_bytes, reasons, request, run, statuses, write_dark, write_tally
 
@@ -193,19 +194,23 @@ def test_window_takes_whole_segments_and_enters_the_key(raw: Path, tmp_path: Pat
 def test_granules_outside_the_window_are_left_out(raw: Path, tmp_path: Path) -> None:
     from tally_instrument.raw import write_packed
 
-    import numpy as np
-
     write_packed(raw / "TLY_900_V01.TLY", CLOCK, START + 7200, np.full((60, 4), 7, np.uint16))
     record = run(raw, tmp_path / "store", window="1h")
     assert statuses(record) == dict.fromkeys({RATE, DOSE} | HISTOGRAMS, "made")
-    with pytest.raises(InputError, match="no data in the window 'europa'|no window"):
+    with pytest.raises(UsageError, match="no window 'europa' in PJ01"):
         run(raw, tmp_path / "store", window="europa")
+
+
+def test_nothing_inside_the_window(tmp_path: Path) -> None:
+    from tally_instrument.raw import write_packed
+
+    write_packed(tmp_path / "raw" / "TLY_900_V01.TLY", CLOCK, START + 7200, np.full((60, 4), 7, np.uint16))
+    with pytest.raises(InputError, match="no data in the window '1h'"):
+        run(tmp_path / "raw", tmp_path / "store", window="1h")
 
 
 def test_gaps_hold_no_segment(raw: Path, tmp_path: Path) -> None:
     from tally_instrument.raw import write_packed
-
-    import numpy as np
 
     write_packed(raw / "TLY_900_V01.TLY", CLOCK, START + 72000, np.full((60, 4), 7, np.uint16))
     segments = planned(raw, tmp_path, RATE).segments

@@ -20,7 +20,9 @@ from tally_instrument.schemas import PILE_UP
 HALO = 10.0
 
 
-def _rates(raw: xr.Dataset, dead_time: Table, efficiency: Table, span: Span, smooth: float, correct: bool) -> xr.Dataset:
+def _rates(
+    raw: xr.Dataset, dead_time: Table, efficiency: Table, span: Span, smooth: float, correct: bool
+) -> xr.Dataset:
     """Boxcar means over `smooth` seconds, corrected for dead time and efficiency."""
     et, counts = raw["et"].values, raw["counts"].values.astype(np.float64)
     first, last = np.searchsorted(et, et - smooth / 2), np.searchsorted(et, et + smooth / 2, side="right")

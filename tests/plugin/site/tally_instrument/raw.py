@@ -1,8 +1,8 @@
 """Raw products of TALLY, and the datasets they become.
 
-``TLY_<number>_Vnn.TLY`` holds big-endian records: count of the sampling interval since the start (u4), counts of the four
-detectors (u2 each). Its label, of the same name with ``.LBL``, has lines ``KEY = VALUE``. ``TLY_*.CSV`` and ``DRK_*.CSV``
-are text: et and four counts.
+``TLY_<number>_Vnn.TLY`` holds big-endian records: count of the sampling interval since the start (u4), counts of the
+four detectors (u2 each). Its label, of the same name with ``.LBL``, has lines ``KEY = VALUE``. ``TLY_*.CSV`` and
+``DRK_*.CSV`` are text: et and four counts.
 """
 
 from __future__ import annotations
