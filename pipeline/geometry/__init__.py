@@ -1,7 +1,7 @@
 """Where the spacecraft is and looks: from SPICE kernels where they are given, else propagated from the pass's state.
 
 The M-shell of the record coordinates is traced in JRM33 (degree 13) with con2020; the zero of the spin phase is where
-+X lies in the half-plane of +Z and Jupiter's north pole.
+the half-plane of +Z and +X holds the north of the ecliptic.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.clock import Span
-from pipeline.dataset.quality import Quality
+from pipeline.errors import GeometryError
+from pipeline.geometry.attitude import apply
 from pipeline.geometry.kernels import (
     describe_kernels,
     kernel_clock,
     kernel_files,
-    predicted_files,
     read_attitude,
     read_tracks,
 )
@@ -40,8 +40,8 @@ def make_geometry(pass_: Pass, span: Span, kernels: Path | None) -> Geometry:
     Parameters
     ----------
     kernels : folder of kernels or meta-kernel; None: trajectory propagated from the state at closest approach, attitude
-        from the spin's axis, nominal rate and phase. Kernels without any attitude leave the attitude to that model,
-        flagged as predicted.
+        from the spin's axis, nominal rate and phase. Kernels without attitude at any time leave the attitude to that
+        model, flagged as predicted; where they have it for other times, it is missing.
 
     Raises
     ------
@@ -49,34 +49,43 @@ def make_geometry(pass_: Pass, span: Span, kernels: Path | None) -> Geometry:
         for kernels that cannot be used or do not cover the span.
     """
     attrs = {"pass": pass_.name}
-    attitude = None
-    predicted = 0
+    read = None
     if kernels is None:
         track, pedigree = propagated(pass_, span)
-        tracks = {"JUNO": track}
+        tracks, predicted = {"JUNO": track}, np.ones(track.edges.size - 1, bool)
         attrs["trajectory"] = f"propagated with J2 to J10 from the state at closest approach ({pedigree})"
-        predicted = int(Quality.GEOMETRY_PREDICTED)
     else:
         files = kernel_files(kernels)
-        tracks = read_tracks(files, span)
-        attitude = read_attitude(files, span)
+        tracks, predicted = read_tracks(files, span)
+        read = read_attitude(files, span)
         attrs["trajectory"] = "SPICE kernels"
         attrs["kernels"] = "\n".join(p.name for p in files)
-        if predicted_files(files):
-            predicted = int(Quality.GEOMETRY_PREDICTED)
-    for body in ("SUN", "EARTH"):
-        tracks.setdefault(body, tabulated_track(body, span))
-    attrs["attitude"] = "SPICE kernels"
-    if attitude is None:
-        et = min(max(pass_.et, span.start), span.stop)
-        state = _state(tracks["JUNO"], et)
-        axis, why = spin_axis(pass_, _state(tracks["EARTH"], et)[:3] - state[:3], state)
+    tabulated = [body for body in ("SUN", "SSB", "EARTH") if body not in tracks]
+    tracks |= {body: tabulated_track(body, span) for body in tabulated}
+    if tabulated:
+        attrs["tabulated"] = f"{', '.join(tabulated)}: from the barycentre of Jupiter's system, within 250 km"
+    if read is None:
+        axis, text = _nominal_axis(pass_, span, tracks)
         attitude = spinning(axis, pass_.et, span)
-        attrs["attitude"] = f"model (placeholder): {why}; 2 rpm; phase not known"
-        predicted = int(Quality.GEOMETRY_PREDICTED)
+        read = attitude, np.ones(attitude.et.size - 1, bool)
+        attrs["attitude"] = f"model (placeholder): {text}; 2 rpm; phase not known"
+    else:
+        attrs["attitude"] = "SPICE kernels"
     grid = _shell_grid(pass_, span)
-    position = np.einsum("nij,nj->ni", iau_jupiter(grid), tracks["JUNO"].position(grid))
-    return Geometry(span, pass_.et, tracks, attitude, grid, m_shell(position), predicted, attrs)
+    shells = m_shell(apply(iau_jupiter(grid), tracks["JUNO"].position(grid)))
+    return Geometry(span, pass_.et, tracks, read[0], grid, shells, predicted, read[1], attrs)
+
+
+def _nominal_axis(pass_: Pass, span: Span, tracks: dict[str, Track]) -> tuple[NDArray[np.float64], str]:
+    """Spin axis at the time of the span nearest to closest approach at which the kernels have Juno."""
+    times = np.linspace(span.start, span.stop, 1001)
+    times = np.append(times, min(max(pass_.et, span.start), span.stop))
+    known = times[np.isfinite(tracks["JUNO"].position(times)[:, 0])]
+    if known.size == 0:
+        raise GeometryError("the kernels have Juno for less than a thousandth of the span")
+    et = float(known[np.argmin(np.abs(known - pass_.et))])
+    state = _state(tracks["JUNO"], et)
+    return spin_axis(pass_, _state(tracks["EARTH"], et)[:3] - state[:3], state)
 
 
 def _state(track: Track, et: float) -> NDArray[np.float64]:

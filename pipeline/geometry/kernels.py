@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import spiceypy
 from numpy.typing import NDArray
-from spiceypy.utils.exceptions import SpiceyError
+from spiceypy.utils.exceptions import NotFoundError, SpiceyError
 
 from pipeline.clock import Sclk, Span, format_utc
 from pipeline.errors import GeometryError, InputError
@@ -24,17 +24,23 @@ from pipeline.geometry.propagate import DEGREE, INTERVAL, edges_over
 from pipeline.geometry.track import Track
 
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 
 JUNO, JUPITER, SPACECRAFT_ID, CLOCK_ID = -61, 599, -61000, -61
-TARGETS = {"JUNO": JUNO, "SUN": 10, "EARTH": 399, "IO": 501, "EUROPA": 502, "GANYMEDE": 503, "CALLISTO": 504}
+TARGETS = {"JUNO": JUNO, "SUN": 10, "SSB": 0, "EARTH": 399, "IO": 501, "EUROPA": 502, "GANYMEDE": 503, "CALLISTO": 504}
 SUFFIXES = {".bsp", ".bc", ".tls", ".tpc", ".tf", ".tsc", ".ti", ".pck", ".bpc"}
+# Marks in NAIF's names of what is not reconstructed from tracking or telemetry: predicted, reference and nominal files.
+PREDICTED = ("_pre_", "_prl_", "_prs_", "_pred_", "_ref_", "_nom_", "_tst_")
 # C-kernels that are not of type 3 are sampled at this interval, seconds.
 SAMPLE = 1.0
 _LOCK = threading.RLock()
 
 
 def kernel_files(kernels: Path) -> list[Path]:
-    """Kernels of a folder (sorted by name, the last one has precedence) or those a meta-kernel names, in its order.
+    """Kernels of a folder or those a meta-kernel names, in the order in which they are loaded: later ones rule.
+
+    In a folder reconstructed trajectories and attitudes rule over predicted ones, then names later in the alphabet (case
+    ignored), which are newer or Juno's own.
 
     Raises
     ------
@@ -42,7 +48,10 @@ def kernel_files(kernels: Path) -> list[Path]:
         if there is none.
     """
     if kernels.is_dir():
-        found = sorted((p for p in kernels.rglob("*") if p.suffix.lower() in SUFFIXES), key=lambda p: (p.name, str(p)))
+        found = sorted(
+            (p for p in kernels.rglob("*") if p.suffix.lower() in SUFFIXES),
+            key=lambda p: (not is_predicted(p.name), p.name.lower(), str(p)),
+        )
         if not found:
             raise GeometryError(f"{kernels} holds no SPICE kernel ({', '.join(sorted(SUFFIXES))})")
         return found
@@ -58,10 +67,16 @@ def _is_kernel(index: int) -> bool:
     return bool(spiceypy.kdata(index, "ALL")[1] != "META")
 
 
+def is_predicted(name: str) -> bool:
+    """Whether a trajectory or attitude kernel is not reconstructed, by NAIF's naming."""
+    return any(mark in name.lower() for mark in PREDICTED)
+
+
 @contextmanager
 def _pool(files: Sequence[Path]) -> Iterator[None]:
-    """SPICE with these kernels loaded, for this caller alone."""
+    """SPICE with these kernels and no others, for this caller alone; the caller's own are loaded again after."""
     with _LOCK:
+        before = [spiceypy.kdata(i, "ALL") for i in range(spiceypy.ktotal("ALL"))]
         spiceypy.kclear()
         try:
             for path in files:
@@ -75,6 +90,10 @@ def _pool(files: Sequence[Path]) -> Iterator[None]:
             raise GeometryError(f"SPICE cannot use the kernels: {_short(error)}") from error
         finally:
             spiceypy.kclear()
+            for name, _, source, _ in before:
+                # What a meta-kernel loaded comes with it.
+                if not source:
+                    spiceypy.furnsh(name)
 
 
 def _short(error: SpiceyError) -> str:
@@ -87,8 +106,13 @@ def kernel_clock(kernels: Path) -> Sclk | None:
     return max(clocks, key=lambda c: c.last, default=None)
 
 
-def read_tracks(files: Sequence[Path], span: Span) -> dict[str, Track]:
+def read_tracks(files: Sequence[Path], span: Span) -> tuple[dict[str, Track], Bools]:
     """Tracks of what the SPK files hold over a span, relative to Jupiter; NaN in gaps.
+
+    Returns
+    -------
+    tuple
+        the tracks by body, and for each interval of Juno's whether it comes from a predicted file.
 
     Raises
     ------
@@ -102,13 +126,26 @@ def read_tracks(files: Sequence[Path], span: Span) -> dict[str, Track]:
             known = ", ".join(f"{format_utc(a, 0)} to {format_utc(b, 0)}" for a, b in covered) or "never"
             wanted = f"{format_utc(span.start, 0)} to {format_utc(span.stop, 0)}"
             raise GeometryError(f"the kernels have Juno {known}, not {wanted}")
+        # The planet is as much a part of a position as the spacecraft is.
+        edges = _edges(span, covered + _coverage_of(spk, JUPITER))
         tracks = {}
         for name, number in TARGETS.items():
-            edges = _edges(span, covered)
-            track = Track.fit(lambda et, number=number: _positions(number, et), edges, DEGREE)  # type: ignore[misc]
+            track = Track.fit(lambda et, number=number: _states(number, et), edges, DEGREE)  # type: ignore[misc]
             if np.isfinite(track.coefficients).any():
                 tracks[name] = track
-        return tracks
+        if "JUNO" not in tracks:
+            raise GeometryError("the kernels have Juno, but not Jupiter (599) at the same times")
+        return tracks, np.array([_from_predicted(et) for et in (edges[1:] + edges[:-1]) / 2])
+
+
+def _from_predicted(et: float) -> bool:
+    """Whether the file that gives Juno's position at a time is a predicted one."""
+    try:
+        handle = spiceypy.spksfs(JUNO, float(et), 200)[0]
+    except (SpiceyError, NotFoundError):
+        return False
+    loaded = (spiceypy.kdata(i, "SPK") for i in range(spiceypy.ktotal("SPK")))
+    return any(is_predicted(Path(name).name) for name, _, _, number in loaded if number == handle)
 
 
 def _edges(span: Span, covered: list[tuple[float, float]]) -> Floats:
@@ -118,11 +155,11 @@ def _edges(span: Span, covered: list[tuple[float, float]]) -> Floats:
     return np.unique(np.concatenate([edges, cuts]))
 
 
-def _positions(target: int, et: Floats) -> Floats:
-    out = np.full((et.size, 3), np.nan)
+def _states(target: int, et: Floats) -> Floats:
+    out = np.full((et.size, 6), np.nan)
     for i, time in enumerate(et):
         try:
-            out[i] = spiceypy.spkgps(target, float(time), "J2000", JUPITER)[0]
+            out[i] = spiceypy.spkgeo(target, float(time), "J2000", JUPITER)[0]
         except SpiceyError:  # not covered
             continue
     return out
@@ -135,8 +172,13 @@ def _coverage_of(spk: Sequence[Path], body: int) -> list[tuple[float, float]]:
     return [spiceypy.wnfetd(cover, i) for i in range(spiceypy.wncard(cover))]
 
 
-def read_attitude(files: Sequence[Path], span: Span) -> Attitude | None:
-    """Attitude of JUNO_SPACECRAFT over a span, at the instants the C-kernels have; None if they have none at all.
+def read_attitude(files: Sequence[Path], span: Span) -> tuple[Attitude, Bools] | None:
+    """Attitude of JUNO_SPACECRAFT over a span, at the instants the C-kernels have.
+
+    Returns
+    -------
+    tuple or None
+        the attitude, and between which instants it is predicted; None if no kernel has any attitude at any time.
 
     Raises
     ------
@@ -150,25 +192,33 @@ def read_attitude(files: Sequence[Path], span: Span) -> Attitude | None:
         if not any(p.suffix.lower() == suffix for p in files):
             raise GeometryError(f"{ck[0].parent}: C-kernels cannot be read without {what}")
     with _pool(files):
+        ck = [p for p in ck if SPACECRAFT_ID in spiceypy.ckobj(str(p))]
+        if not ck:
+            return None
         windows = _attitude_windows(ck, span)
         if not windows:
-            return None
+            empty = Attitude(np.array([span.start, span.stop]), np.full((2, 4), np.nan), np.zeros(1, bool))
+            return empty, np.zeros(1, bool)
+        known = _attitude_windows([p for p in ck if not is_predicted(p.name)], span)
         instants = np.unique(np.concatenate([_instants(ck, a, b) for a, b in windows]))
         quaternions = np.array([_quaternion(et) for et in instants])
     good = np.isfinite(quaternions[:, 0])
-    instants, quaternions = instants[good], quaternions[good]
-    middle = (instants[1:] + instants[:-1]) / 2
-    joined = np.zeros(middle.shape, bool)
+    attitude = Attitude(instants[good], quaternions[good], _within(instants[good], windows))
+    return attitude, ~_within(attitude.et, known)
+
+
+def _within(instants: Floats, windows: list[tuple[float, float]]) -> Bools:
+    """Whether each interval between instants lies in one of the windows."""
+    inside = np.zeros(max(instants.size - 1, 0), bool)
     for a, b in windows:
-        joined |= (instants[:-1] >= a - 1e-6) & (instants[1:] <= b + 1e-6)
-    return Attitude(instants, quaternions, joined)
+        inside |= (instants[:-1] >= a - 1e-6) & (instants[1:] <= b + 1e-6)
+    return inside
 
 
 def _attitude_windows(ck: Sequence[Path], span: Span) -> list[tuple[float, float]]:
     cover = spiceypy.cell_double(200000)
     for path in ck:
-        if SPACECRAFT_ID in spiceypy.ckobj(str(path)):
-            spiceypy.ckcov(str(path), SPACECRAFT_ID, False, "INTERVAL", 0.0, "TDB", cover)
+        spiceypy.ckcov(str(path), SPACECRAFT_ID, False, "INTERVAL", 0.0, "TDB", cover)
     found = [spiceypy.wnfetd(cover, i) for i in range(spiceypy.wncard(cover))]
     return [(max(a, span.start), min(b, span.stop)) for a, b in found if a < span.stop and b > span.start]
 
@@ -220,12 +270,6 @@ def _quaternion(et: float) -> Floats:
     except SpiceyError:
         return np.full(4, np.nan)
     return np.asarray(spiceypy.m2q(matrix))
-
-
-def predicted_files(files: Sequence[Path]) -> list[str]:
-    """Names of trajectory and attitude kernels that are predictions, by NAIF's naming."""
-    marks = ("_pre_", "_prl_", "_prs_", "_pred_", "_nom_")
-    return [p.name for p in files if p.suffix.lower() in (".bsp", ".bc") and any(m in p.name.lower() for m in marks)]
 
 
 def describe_kernels(kernels: Path, ets: Sequence[float]) -> str:

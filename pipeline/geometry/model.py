@@ -20,16 +20,19 @@ from pipeline.clock import Span
 from pipeline.dataset.quality import Quality
 from pipeline.errors import GeometryError, nearest
 from pipeline.geometry.attitude import Attitude, apply, compose
-from pipeline.geometry.frames import DYNAMIC, SPACECRAFT, resolve, tabulated, two_vector
+from pipeline.geometry.frames import DYNAMIC, OBLIQUITY, SPACECRAFT, axis_rotation, resolve, tabulated, two_vector
+from pipeline.geometry.propagate import ECLIPTIC_NORTH
 from pipeline.geometry.track import Track
 from pipeline.jupiter.rotation import orientations
 
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 
-BODIES = ("JUNO", "SUN", "EARTH", "IO", "EUROPA", "GANYMEDE", "CALLISTO")
+BODIES = ("JUNO", "SUN", "SSB", "EARTH", "IO", "EUROPA", "GANYMEDE", "CALLISTO")
 CENTER = "JUPITER"
-# Grid in seconds of et, and digits, on which values are hashed: 1 mm and 2e-4 arcsec.
-HASH_STEP = 10.0
+# Grids in seconds of et, and digits, on which values are hashed: 1 mm and 2e-4 arcsec. The attitude's is as fine as the
+# instants of C-kernels.
+HASH_STEP, HASH_INSTANT = 10.0, 1.0
 HASH_KM, HASH_UNIT = 6, 9
 
 
@@ -44,7 +47,8 @@ class Geometry:
     tracks : of `BODIES` relative to the centre of Jupiter; those that are not known are left out.
     attitude : of JUNO_SPACECRAFT.
     shell_et, shell : grid of the M-shell of Juno: JRM33 of degree 13 with con2020, see `pipeline.jupiter.m_shell`.
-    predicted : quality bits that hold everywhere, GEOMETRY_PREDICTED or none.
+    position_predicted : whether an interval of Juno's track is predicted or propagated (m).
+    attitude_predicted : the same between instants of the attitude (n - 1).
     attrs : what it was made from, for a reader.
     """
 
@@ -54,7 +58,8 @@ class Geometry:
     attitude: Attitude
     shell_et: Floats
     shell: Floats
-    predicted: int = 0
+    position_predicted: Bools
+    attitude_predicted: Bools
     attrs: Mapping[str, str] = field(default_factory=dict)
 
     # Frames
@@ -67,7 +72,7 @@ class Geometry:
     def frames(self) -> list[str]:
         """Names of all frames, sorted."""
         bodies = [f"IAU_{name}" for name in orientations()]
-        return sorted({"J2000", SPACECRAFT, *bodies, *DYNAMIC, *self._fixed})
+        return sorted({"J2000", "ECLIPJ2000", SPACECRAFT, *bodies, *DYNAMIC, *self._fixed})
 
     def rotation(self, source: str, target: str, et: ArrayLike) -> Floats:
         """Rotation v_target = M v_source at times, (n, 3, 3); NaN where it is not known.
@@ -78,25 +83,37 @@ class Geometry:
             for a frame that is not known.
         """
         times = np.atleast_1d(np.asarray(et, np.float64))
-        if source == target:
-            return np.broadcast_to(np.eye(3), (times.size, 3, 3)).copy()
-        back = np.swapaxes(self._from_j2000(source, times), -1, -2)
-        return compose(self._from_j2000(target, times), back)
+        (from_root, first), (to_root, second) = self._root(source), self._root(target)
+        if from_root == to_root:
+            return np.broadcast_to(_product(second, first.T), (times.size, 3, 3)).copy()
+        before = self._from_j2000(from_root, first, times)
+        after = self._from_j2000(to_root, second, times)
+        if before is None or after is None:
+            return after if after is not None else np.swapaxes(before, -1, -2)  # type: ignore[type-var]
+        return compose(after, np.swapaxes(before, -1, -2))
 
-    def _from_j2000(self, frame: str, et: Floats) -> Floats:
-        if frame == "J2000":
-            return np.broadcast_to(np.eye(3), (et.size, 3, 3))
-        if frame == SPACECRAFT:
-            return self.attitude.matrix(et)
-        if frame.startswith("IAU_") and frame[4:] in orientations():
-            return orientations()[frame[4:]].matrix(et)
-        if frame in DYNAMIC:
-            return self._dynamic(frame, et)
+    def _root(self, frame: str) -> tuple[str, Floats]:
+        """What a frame is fixed to, and the rotation from there."""
         if frame in self._fixed:
-            root, matrix = self._fixed[frame]
-            # `resolve` gives the rotation from the root to the frame.
-            return compose(np.broadcast_to(matrix, (et.size, 3, 3)), self._from_j2000(root, et))
+            return self._fixed[frame]
+        if frame == "ECLIPJ2000":
+            return "J2000", axis_rotation(1, OBLIQUITY)
+        if frame in ("J2000", SPACECRAFT, *DYNAMIC) or (frame.startswith("IAU_") and frame[4:] in orientations()):
+            return frame, np.eye(3)
         raise GeometryError(f"no frame {frame!r}; {nearest(frame, self.frames)}")
+
+    def _from_j2000(self, root: str, fixed: Floats, et: Floats) -> Floats | None:
+        """Rotations from J2000 to a frame fixed to a root, (n, 3, 3); None for J2000 itself."""
+        still = np.array_equal(fixed, np.eye(3))
+        if root == "J2000":
+            return None if still else np.broadcast_to(fixed, (et.size, 3, 3))
+        if root == SPACECRAFT:
+            turned = self.attitude.matrix(et)
+        elif root in DYNAMIC:
+            turned = self._dynamic(root, et)
+        else:
+            turned = orientations()[root[4:]].matrix(et)
+        return turned if still else compose(fixed[None], turned)
 
     def _dynamic(self, frame: str, et: Floats) -> Floats:
         """Two-vector frames of juno_v12.tf (class 5)."""
@@ -123,7 +140,7 @@ class Geometry:
     def _vector(self, what: str, frame: str, et: ArrayLike, target: str, observer: str) -> Floats:
         times = np.atleast_1d(np.asarray(et, np.float64))
         vector = self._relative(what, target, times) - self._relative(what, observer, times)
-        return vector if frame == "J2000" else apply(self._from_j2000(frame, times), vector)
+        return vector if frame == "J2000" else apply(self.rotation("J2000", frame, times), vector)
 
     def _relative(self, what: str, body: str, et: Floats) -> Floats:
         if body == CENTER:
@@ -142,23 +159,39 @@ class Geometry:
         return np.interp(times, self.shell_et, self.shell, left=np.nan, right=np.nan)
 
     def spin_phase(self, et: ArrayLike) -> Floats:
-        """Degrees (n) by which the spacecraft's +X has turned about +Z beyond the plane of +Z and Jupiter's pole."""
-        times = np.atleast_1d(np.asarray(et, np.float64))
-        north = apply(self.attitude.matrix(times), orientations()["JUPITER"].pole(times))
+        """Degrees (n), 0 to 360, by which +X has turned about +Z, right-handed, from the north of the ecliptic.
+
+        Zero where the half-plane of +Z and +X holds the north of ECLIPJ2000, as JADE's despun azimuth has it (JADE
+        software interface specification).
+        """
+        matrix = self.attitude.matrix(np.atleast_1d(np.asarray(et, np.float64)))
+        # The components of the direction along +X and +Y, in the spacecraft's frame.
+        north = apply(matrix, np.broadcast_to(ECLIPTIC_NORTH, matrix.shape[:-1]))
         return np.degrees(np.arctan2(-north[:, 1], north[:, 0])) % 360.0
 
     # How far it is known
 
     def quality(self, et: ArrayLike) -> NDArray[np.uint32]:
-        """Quality bits: no position or attitude; predicted."""
+        """Quality bits (n): no position or no attitude; either of them predicted, propagated or a model."""
         times = np.atleast_1d(np.asarray(et, np.float64))
-        missing = np.isnan(self._relative("position", "JUNO", times)[:, 0]) | np.isnan(
-            self.attitude.quaternion(times)[0]
-        )
-        return np.where(missing, np.uint32(Quality.GEOMETRY_MISSING), np.uint32(0)) | np.uint32(self.predicted)
+        known = np.isfinite(self._relative("position", "JUNO", times)[:, 0])
+        oriented = np.isfinite(self.attitude.quaternion(times)[0])
+        predicted = known & self.position_predicted[self.tracks["JUNO"].interval(times)[0]]
+        if self.attitude_predicted.size:
+            index = np.searchsorted(self.attitude.et, times, side="right") - 1
+            predicted |= oriented & self.attitude_predicted[np.clip(index, 0, self.attitude_predicted.size - 1)]
+        missing = np.where(known & oriented, np.uint32(0), np.uint32(Quality.GEOMETRY_MISSING))
+        return missing | np.where(predicted, np.uint32(Quality.GEOMETRY_PREDICTED), np.uint32(0))
+
+    def describe(self) -> str:
+        """What it was made from, a line each."""
+        return "\n".join(f"{name}: {text}" for name, text in self.attrs.items())
 
     def values_hash(self, span: Span) -> str:
-        """Digest of all positions and orientations on a fixed grid of times over a span, 32 hexadecimal digits."""
+        """Digest of all values on fixed grids of times over a span, 32 hexadecimal digits.
+
+        Positions of all bodies, attitude, M-shell and quality, rounded; kernels that give the same give the same digest.
+        """
         return self._hash(float(np.floor(span.start / HASH_STEP)), float(np.ceil(span.stop / HASH_STEP)))
 
     @cached_property
@@ -168,12 +201,14 @@ class Geometry:
     def _hash(self, first: float, last: float) -> str:
         if (first, last) not in self._hashes:
             et = np.arange(first, last + 1.0) * HASH_STEP
-            digest = hashlib.sha256(str(self.predicted).encode())
+            fine = np.arange(first * HASH_STEP, last * HASH_STEP + HASH_INSTANT, HASH_INSTANT)
+            digest = hashlib.sha256(self.quality(fine).astype("<u4").tobytes())
             for name in BODIES:
                 if name in self.tracks:
                     # Adding zero makes one zero of two.
                     digest.update(name.encode() + (np.round(self.tracks[name].position(et), HASH_KM) + 0.0).tobytes())
-            digest.update((np.round(self.attitude.matrix(et), HASH_UNIT) + 0.0).tobytes())
+            digest.update((np.round(self.attitude.matrix(fine)[:, ::2], HASH_UNIT) + 0.0).tobytes())
+            digest.update(np.round(self.m_shell(et), HASH_UNIT).tobytes())
             self._hashes[first, last] = digest.hexdigest()[:32]
         return self._hashes[first, last]
 
@@ -185,6 +220,8 @@ class Geometry:
             "attitude_et": (("instant",), self.attitude.et),
             "attitude_quaternion": (("instant", "q"), self.attitude.quaternions),
             "attitude_joined": (("instant",), np.append(self.attitude.joined, False).astype(np.int8)),
+            "attitude_predicted": (("instant",), np.append(self.attitude_predicted, False).astype(np.int8)),
+            "position_predicted": (("juno_interval",), self.position_predicted.astype(np.int8)),
             "m_shell_et": (("shell",), self.shell_et),
             "m_shell": (("shell",), self.shell),
         }
@@ -193,7 +230,7 @@ class Geometry:
             data[f"{low}_edges"] = ((f"{low}_edge",), track.edges)
             data[f"{low}_coefficients"] = ((f"{low}_order", "xyz", f"{low}_interval"), track.coefficients)
         numbers = {"start": self.span.start, "stop": self.span.stop, "closest_approach": self.closest_approach}
-        attrs = {**numbers, "predicted": np.int32(self.predicted), **{f"made_{k}": v for k, v in self.attrs.items()}}
+        attrs = {**numbers, **{f"made_{k}": v for k, v in self.attrs.items()}}
         return xr.Dataset(data, attrs=attrs)
 
     @classmethod
@@ -217,6 +254,12 @@ class Geometry:
             attitude,
             dataset["m_shell_et"].values,
             dataset["m_shell"].values,
-            int(attrs["predicted"]),
+            dataset["position_predicted"].values.astype(bool),
+            dataset["attitude_predicted"].values[:-1].astype(bool),
             {k[5:]: str(v) for k, v in attrs.items() if str(k).startswith("made_")},
         )
+
+
+def _product(a: Floats, b: Floats) -> Floats:
+    """Product of two matrices, in `compose`'s order of summing."""
+    return np.ascontiguousarray(compose(a[None], b[None])[0])

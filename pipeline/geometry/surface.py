@@ -8,7 +8,7 @@ is at the time of observation: the time of light moves it by less than 1e-4 rad.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pipeline.geometry.attitude import apply
 from pipeline.geometry.model import CENTER, Geometry
+from pipeline.jupiter.rotation import orientations
 from pipeline.jupiter.shape import RADII, longitude_latitude, normal, planetographic
 
 Floats = NDArray[np.float64]
@@ -56,6 +57,11 @@ def intercept(origin: Floats, direction: Floats, radii: tuple[float, float] = RA
     origin, direction : body-fixed, (..., 3); the direction of any length.
     radii : equatorial and polar, km.
     """
+    return origin + _distance(origin, direction, radii)[..., None] * direction
+
+
+def _distance(origin: Floats, direction: Floats, radii: tuple[float, float]) -> Floats:
+    """Way to the first point, in lengths of the direction."""
     scale = np.array([radii[0], radii[0], radii[1]])
     p, d = origin / scale, direction / scale
     dd, pd, pp = _dot(d, d), _dot(p, d), _dot(p, p)
@@ -64,8 +70,7 @@ def intercept(origin: Floats, direction: Floats, radii: tuple[float, float] = RA
         nearest = p - (pd / dd)[..., None] * d
         root = np.sqrt((1.0 - _dot(nearest, nearest)) / dd)
         distance = np.where(pp > 1.0, -pd / dd - root, -pd / dd + root)
-        distance = np.where(distance >= 0.0, distance, np.nan)
-    return origin + distance[..., None] * direction
+        return np.where(distance >= 0.0, distance, np.nan)
 
 
 def surface_points(
@@ -90,29 +95,36 @@ def surface_points(
     times = np.atleast_1d(np.asarray(et, np.float64))
     looks = np.asarray(directions, np.float64)
     extra = looks.ndim - 2
+    juno = geometry.position("J2000", times, observer=target)
     looks = apply(_spread(geometry.rotation(frame, "J2000", times), extra), looks)
     looks = looks / np.sqrt(_dot(looks, looks))[..., None]
-    juno = geometry.position("J2000", times, observer=target)
     if correction == "LT+S":
-        looks = _unaberrated(looks, _rows(geometry.velocity("J2000", times, observer="SUN"), extra))
-    when = np.broadcast_to(times.reshape(-1, *[1] * extra), looks.shape[:-1])
-    # Rays that miss keep the time of light to the body's near side.
-    near = np.maximum(np.sqrt(_dot(juno, juno)) - radii[0], 0.0) / LIGHT
-    delay = (
-        np.zeros(when.shape) if correction == "NONE" else np.broadcast_to(near.reshape(-1, *[1] * extra), when.shape)
-    )
-    drift = _rows(geometry.velocity("J2000", times, target=target, observer="SUN"), extra)
+        looks = _unaberrated(looks, _rows(geometry.velocity("J2000", times, observer="SSB"), extra))
+    # All in the body's frame as it was when light left its near side; the ellipsoid looks the same at any turn.
+    near = np.zeros(times.shape)
+    if correction != "NONE":
+        near = np.maximum(np.sqrt(_dot(juno, juno)) - radii[0], 0.0) / LIGHT
+    turn = geometry.rotation("J2000", f"IAU_{target}", times - near)
+    sun = geometry.position("J2000", times, target="SUN", observer=target)
+    drift = geometry.velocity("J2000", times, target=target, observer="SSB")
+    juno, sun, drift = (_rows(apply(turn, v), extra) for v in (juno, sun, drift))
+    looks = apply(_spread(turn, extra), looks)
+    early = near.reshape(-1, *[1] * extra)
+    delay = np.broadcast_to(early, looks.shape[:-1])
     for _ in range(1 if correction == "NONE" else LIGHT_STEPS):
-        # The body as it was when the light left it: turned, and moved along its way around the Sun.
-        turn = geometry.rotation("J2000", f"IAU_{target}", (when - delay).ravel()).reshape((*when.shape, 3, 3))
-        observer = apply(turn, _rows(juno, extra) + delay[..., None] * drift)
-        point = intercept(observer, apply(turn, looks), radii)
-        away = observer - point
+        # The body was elsewhere on its way when the light left it.
+        observer = juno + delay[..., None] * drift
+        distance = _distance(observer, looks, radii)
         if correction != "NONE":
-            distance = np.sqrt(_dot(away, away))
             delay = np.where(np.isfinite(distance), distance / LIGHT, delay)
-    sun = apply(turn, _rows(geometry.position("J2000", times, target="SUN", observer=target), extra))
-    return _seen(point, observer, sun, radii)
+    point = observer + distance[..., None] * looks
+    seen = _seen(point, observer, sun + delay[..., None] * drift, radii)
+    later = np.degrees(orientations()[target].rate) * (delay - early)
+    # It turned on before the light from its near side left.
+    longitude = (seen.longitude_east + later) % 360.0
+    c, s = np.cos(np.radians(later)), np.sin(np.radians(later))
+    x, y = c * point[..., 0] - s * point[..., 1], s * point[..., 0] + c * point[..., 1]
+    return replace(seen, point=np.stack([x, y, point[..., 2]], axis=-1), longitude_east=longitude)
 
 
 def _seen(point: Floats, observer: Floats, sun: Floats, radii: tuple[float, float]) -> Surface:
