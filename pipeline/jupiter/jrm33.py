@@ -22,9 +22,9 @@ from pipeline.jupiter.shape import EQUATORIAL_RADIUS
 
 Floats = NDArray[np.float64]
 HIGHEST = 30
-# Points at a time: what they need stays in the cache. The last chunk is filled up, so that every point goes through the
-# same operations however many there are in the call.
-CHUNK = 1024
+# Points at a time: what they need stays in the cache. The last chunk is filled up to whole vectors of any processor, so
+# that every point goes through the same operations however many there are in the call.
+CHUNK, VECTOR = 1024, 64
 # Nearer to the centre, in radii, the series means nothing.
 INNERMOST = 0.5
 
@@ -53,25 +53,25 @@ def jrm33(position_km_iau: ArrayLike, *, degree: int = 13) -> Floats:
     position = np.asarray(position_km_iau, np.float64) / EQUATORIAL_RADIUS
     weights, recurrence = _weights(degree)
     out = np.empty_like(position)
-    points = np.ones((3, CHUNK))
     for start in range(0, len(position), CHUNK):
         part = position[start : start + CHUNK]
+        points = np.ones((3, -(-len(part) // VECTOR) * VECTOR))
         points[:, : len(part)] = part.T
         out[start : start + CHUNK] = _chunk(points, weights, recurrence)[:, : len(part)].T
     return out
 
 
 def _chunk(points: Floats, weights: list[Floats], recurrence: Floats) -> Floats:
-    """Field (3, CHUNK) at points (3, CHUNK) in radii; the rest is of `_weights`."""
+    """Field (3, n) at points (3, n) in radii; the rest is of `_weights`."""
     square = points[0] * points[0] + points[1] * points[1] + points[2] * points[2]
     s = 1.0 / np.where(square >= INNERMOST**2, square, np.nan)
     x, y, z = points * s
-    count = len(weights)
+    count, size = len(weights), s.size
     # With V_nm = kappa_nm q_nm (x + i y)^m / r, q[k, m] is q_nm for n = m + k.
-    q = np.empty((count, count, CHUNK))
+    q = np.empty((count, count, size))
     q[0] = 1.0
     q[1, : count - 1] = z
-    scratch = np.empty((count, CHUNK))
+    scratch = np.empty((count, size))
     for k in range(2, count):
         row, term = q[k, : count - k], scratch[: count - k]
         np.multiply(q[k - 2, : count - k], s, out=term)
@@ -79,7 +79,7 @@ def _chunk(points: Floats, weights: list[Floats], recurrence: Floats) -> Floats:
         np.multiply(q[k - 1, : count - k], z, out=row)
         np.subtract(row, term, out=row)
     # (x + i y)^m, from halves already known
-    powers = np.empty((2, count, CHUNK))
+    powers = np.empty((2, count, size))
     powers[:, 0], powers[:, 1] = np.array([[1.0], [0.0]]), (x, y)
     known = 2
     while known < count:
@@ -89,7 +89,7 @@ def _chunk(points: Floats, weights: list[Floats], recurrence: Floats) -> Floats:
         powers[1, known : known + more] = c * v + d * u
         known += more
     # Without `optimize` einsum adds in one fixed order, which no linear algebra library promises.
-    sums = np.empty((3, 2, count, CHUNK))
+    sums = np.empty((3, 2, count, size))
     for m, weight in enumerate(weights):
         np.einsum("jtk,kc->jtc", weight, q[: count - m, m], out=sums[:, :, m])
     field: Floats = np.einsum("jtmc,tmc->jc", sums, powers)
