@@ -208,12 +208,14 @@ class _Rounds:
         self.session = session
         self.plan = session.plan()
         self.outcome: dict[str, Made] = {}
+        self.tried: dict[str, Planned] = {}
 
     def __call__(self, make: MakeRound) -> None:
         failed: frozenset[str] = frozenset()
         while self.plan.to_make():
             results = make(self.plan)
             self.outcome.update(results)
+            self.tried.update({str(p.identity): p for p in self.plan.to_make()})
             bad = frozenset(n for n, m in results.items() if m.status in ("failed", "quarantined"))
             if not bad:
                 return
@@ -299,16 +301,24 @@ def _record(session: Session, rounds: _Rounds, seconds: float, peak_mb: float, e
         "versions": _versions(),
         "quarantined": session.discovery.quarantined,
         "superseded": session.discovery.superseded + plan.superseded,
-        "products": _entries(plan, rounds.outcome),
+        "products": _entries(rounds),
     }
 
 
-def _entries(plan: Plan, outcome: dict[str, Made]) -> list[dict[str, Any]]:
+def _entries(rounds: _Rounds) -> list[dict[str, Any]]:
     """All products of the plan, then those that are not in it any more because something failed."""
-    entries = {str(p.identity): product_entry(p, outcome.get(str(p.identity))) for p in plan.products}
-    for blocked in plan.blocked:
+    entries = {}
+    for planned in rounds.plan.products:
+        name = str(planned.identity)
+        tried = rounds.tried.get(name)
+        if tried is not None and tried.key == planned.key:
+            # What an earlier round made is there for the last one's plan, but was made for reasons all the same.
+            entries[name] = product_entry(tried, rounds.outcome.get(name))
+        else:
+            entries[name] = product_entry(planned, None)
+    for blocked in rounds.plan.blocked:
         entries.setdefault(blocked["identity"], absent_entry(blocked["identity"], "blocked", blocked["reason"]))
-    for name, made in outcome.items():
+    for name, made in rounds.outcome.items():
         entries.setdefault(name, absent_entry(name, made.status, made.reason))
     return list(entries.values())
 

@@ -248,7 +248,7 @@ class Store:
     def size(self) -> dict[str, int]:
         """Bytes by folder."""
         total: dict[str, int] = {}
-        for folder in sorted(p for p in self.root.iterdir() if p.is_dir()):
+        for folder in sorted(p for p in self.root.glob("*") if p.is_dir()):
             total[folder.name] = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
         return total
 

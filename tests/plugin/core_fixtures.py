@@ -94,6 +94,22 @@ def raw(tmp_path: Path) -> Path:
     return write_tally(tmp_path / "raw")
 
 
+@pytest.fixture(scope="module")
+def first_run(tmp_path_factory: pytest.TempPathFactory, plugins: None) -> tuple[Path, Path]:
+    raw = write_tally(tmp_path_factory.mktemp("first") / "raw")
+    return raw, Path(run(raw, raw.parent / "store")["products"][0]["path"]).parents[4]
+
+
+@pytest.fixture
+def store(raw: Path, tmp_path: Path, first_run: tuple[Path, Path]) -> Path:
+    """A store in which the raw data were run once; the copy of one that really was."""
+    copy = tmp_path / "store"
+    shutil.copytree(first_run[1], copy)
+    for record in (copy / "runs").iterdir():
+        record.write_text(record.read_text().replace(str(first_run[0]), str(raw)))
+    return copy
+
+
 @pytest.fixture
 def faulty_raw(tmp_path: Path) -> Path:
     folder = tmp_path / "raw"

@@ -44,13 +44,12 @@ def test_everything_is_made_once_and_then_kept(raw: Path, tmp_path: Path) -> Non
     assert not reasons(second)
 
 
-def test_plan_changes_nothing(raw: Path, tmp_path: Path) -> None:
-    store = tmp_path / "store"
-    document = perijove.plan(1, raw=raw, store=store, instruments=["tally"])
+def test_plan_changes_nothing(raw: Path, store: Path, tmp_path: Path) -> None:
+    absent = tmp_path / "absent"
+    document = perijove.plan(1, raw=raw, store=absent, instruments=["tally"])
     assert {p["identity"] for p in document["make"]} == {RATE, DOSE} | HISTOGRAMS
     assert document["keep"] == 0
-    assert not store.exists()
-    run(raw, store)
+    assert not absent.exists()
     before = {f: f.stat().st_mtime_ns for f in store.rglob("*")}
     document = perijove.plan(1, store=store, instruments=["tally"], settings={"tally.rate.smooth": 3})
     assert {p["identity"] for p in document["make"]} == {RATE, DOSE}
@@ -58,32 +57,31 @@ def test_plan_changes_nothing(raw: Path, tmp_path: Path) -> None:
     assert {f: f.stat().st_mtime_ns for f in store.rglob("*")} == before
 
 
-def test_keys_do_not_depend_on_place_or_order(raw: Path, tmp_path: Path) -> None:
-    first = run(raw, tmp_path / "store")
+def test_keys_do_not_depend_on_the_place(raw: Path, store: Path, tmp_path: Path) -> None:
+    first = run(raw, store)
     moved = tmp_path / "elsewhere" / "deep"
     moved.parent.mkdir()
     raw.rename(moved)
     second = run(moved, tmp_path / "other")
     assert keys(second) == keys(first)
-    assert product_bytes(tmp_path / "other") == product_bytes(tmp_path / "store")
+    assert product_bytes(tmp_path / "other") == product_bytes(store)
 
 
-def test_changed_table_remakes_what_reads_it(raw: Path, tmp_path: Path) -> None:
-    old = run(raw, tmp_path / "store")
+def test_changed_table_remakes_what_reads_it(store: Path, tmp_path: Path) -> None:
+    old = run(None, store)
     table = overridden(tmp_path, "factor", "dose", 2.0)
-    document = perijove.plan(1, store=tmp_path / "store", instruments=["tally"], tables=[table])
+    document = perijove.plan(1, store=store, instruments=["tally"], tables=[table])
     assert [(p["identity"], [(w["kind"], w["name"]) for w in p["why"]]) for p in document["make"]] == [
         (DOSE, [("table", "tally.factor")])
     ]
-    new = run(None, tmp_path / "store", tables=(table,))
+    new = run(None, store, tables=(table,))
     assert made(new) == {DOSE}
     assert keys(new)[RATE] == keys(old)[RATE]
-    assert run(None, tmp_path / "store")["products"][0]["status"] == "kept", "the old one is still there"
+    assert run(None, store)["products"][0]["status"] == "kept", "the old one is still there"
 
 
-def test_changed_table_upstream_is_an_input_downstream(raw: Path, tmp_path: Path) -> None:
-    run(raw, tmp_path / "store")
-    new = run(raw, tmp_path / "store", tables=(overridden(tmp_path, "dead_time", "tau", 2.0),))
+def test_changed_table_upstream_is_an_input_downstream(raw: Path, store: Path, tmp_path: Path) -> None:
+    new = run(raw, store, tables=(overridden(tmp_path, "dead_time", "tau", 2.0),))
     assert reasons(new) == {RATE: {("table", "tally.dead_time")}, DOSE: {("input", "rate")}}
 
 
@@ -101,9 +99,8 @@ def planned(raw: Path, tmp_path: Path, identity: str, **options: object):
     return next(p for p in plan.products if str(p.identity) == identity)
 
 
-def test_parameter(raw: Path, tmp_path: Path) -> None:
-    run(raw, tmp_path / "store")
-    new = run(raw, tmp_path / "store", settings={"tally.rate.correct": "nothing"})
+def test_parameter(raw: Path, store: Path) -> None:
+    new = run(raw, store, settings={"tally.rate.correct": "nothing"})
     assert reasons(new) == {RATE: {("parameter", "correct")}, DOSE: {("input", "rate")}}
     change = next(p for p in new["products"] if p["identity"] == RATE)["why"][0]
     assert (change["old"], change["new"]) == ("dead time", "nothing")
@@ -122,45 +119,41 @@ def test_wrong_parameter(raw: Path, tmp_path: Path, setting: dict[str, str], mes
         prepare(request(raw, tmp_path / "store", settings=setting))
 
 
-def test_changed_raw_file(raw: Path, tmp_path: Path) -> None:
-    run(raw, tmp_path / "store")
+def test_changed_raw_file(raw: Path, store: Path) -> None:
     write_tally(raw, seed=1)
-    new = run(raw, tmp_path / "store")
+    new = run(raw, store)
     assert reasons(new)[RATE] == {("raw", "TLY_000"), ("raw", "TLY_001")}
     assert reasons(new)["tally.histogram/PJ01/TLY_000"] == {("raw", "TLY_000")}
 
 
-def test_label_alone_is_raw_too(raw: Path, tmp_path: Path) -> None:
-    run(raw, tmp_path / "store")
+def test_label_alone_is_raw_too(raw: Path, store: Path) -> None:
     label = raw / "TALLY" / "TLY_001_V01.LBL"
     label.write_text(label.read_text() + "NOTE = corrected\n")
-    assert made(run(raw, tmp_path / "store")) == {RATE, DOSE, "tally.histogram/PJ01/TLY_001"}
+    assert made(run(raw, store)) == {RATE, DOSE, "tally.histogram/PJ01/TLY_001"}
 
 
-def test_geometry(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run(raw, tmp_path / "store")
+def test_geometry(raw: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from pipeline.geometry import Geometry
 
     monkeypatch.setattr(Geometry, "values_hash", lambda self, span: "other")
-    new = run(raw, tmp_path / "store")
+    new = run(raw, store)
     assert reasons(new) == {RATE: {("geometry", "values")}, DOSE: {("geometry", "values"), ("input", "rate")}}
 
 
-def test_code(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run(raw, tmp_path / "store")
+def test_code(raw: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     part = fingerprint.code_part
     monkeypatch.setattr(
         "pipeline.runs.plan.code_part",
         lambda i, s: part(i, s) | ({"version": 2} if s.name == "dose" else {}),
     )
-    new = run(raw, tmp_path / "store")
+    new = run(raw, store)
     assert reasons(new) == {DOSE: {("code", "version")}}
 
 
-def test_deleted_product_is_missing(raw: Path, tmp_path: Path) -> None:
-    first = run(raw, tmp_path / "store")
+def test_deleted_product_is_missing(raw: Path, store: Path) -> None:
+    first = run(raw, store)
     Path(next(p["path"] for p in first["products"] if p["identity"] == RATE)).unlink()
-    new = run(raw, tmp_path / "store")
+    new = run(raw, store)
     assert reasons(new) == {RATE: {("missing", RATE)}}
     assert keys(new) == keys(first)
 
@@ -261,17 +254,17 @@ def test_source_that_is_not_there(raw: Path, tmp_path: Path) -> None:
 # Inputs
 
 
-def test_optional_input_is_a_flag_and_part_of_the_key(raw: Path, tmp_path: Path) -> None:
+def test_optional_input_is_a_flag_and_part_of_the_key(raw: Path, store: Path) -> None:
     from pipeline.dataset.quality import Quality
 
-    without = run(raw, tmp_path / "store")
-    dose = perijove.open_product(DOSE, store=tmp_path / "store")
+    without = run(raw, store)
+    dose = perijove.open_product(DOSE, store=store)
     assert (dose["quality"].values & int(Quality.INPUT_MISSING)).all()
     write_dark(raw)
-    complete = run(raw, tmp_path / "store")
+    complete = run(raw, store)
     assert reasons(complete) == {BACKGROUND: {("missing", BACKGROUND)}, DOSE: {("input", "background")}}
     assert keys(complete)[DOSE] != keys(without)[DOSE]
-    dose = perijove.open_product(DOSE, store=tmp_path / "store")
+    dose = perijove.open_product(DOSE, store=store)
     assert not (dose["quality"].values & int(Quality.INPUT_MISSING)).any()
 
 
