@@ -79,9 +79,11 @@ def nearest_point(position: ArrayLike, radii: tuple[float, float] = RADII) -> tu
         u, w = rho * a / (a * a + s), z * b / (b * b + s)
         slope = 2.0 * (u * u / (a * a + s) + w * w / (b * b + s))
         change = (u * u + w * w - 1.0) / slope
-        s = s + change
-        if not np.any(np.abs(change) > 1e-14 * (a * a + np.abs(s))):
+        # A point that has converged stays, so that it does not depend on the others of the call.
+        change = np.where(np.abs(change) > 1e-14 * (a * a + np.abs(s)), change, 0.0)
+        if not change.any():
             break
+        s = s + change
     along, up = a * a / (a * a + s), b * b / (b * b + s)
     point = np.stack([x * along, y * along, z * up], axis=-1)
     altitude = np.hypot(rho * (1.0 - along), z * (1.0 - up)) * np.where(scale >= 1.0, 1.0, -1.0)
