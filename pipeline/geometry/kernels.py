@@ -39,8 +39,8 @@ _LOCK = threading.RLock()
 def kernel_files(kernels: Path) -> list[Path]:
     """Kernels of a folder or those a meta-kernel names, in the order in which they are loaded: later ones rule.
 
-    In a folder reconstructed trajectories and attitudes rule over predicted ones, then names later in the alphabet (case
-    ignored), which are newer or Juno's own.
+    In a folder reconstructed trajectories and attitudes rule over predicted ones, then names later in the alphabet
+    (case ignored), which are newer or Juno's own.
 
     Raises
     ------

@@ -88,9 +88,11 @@ class Geometry:
             return np.broadcast_to(_product(second, first.T), (times.size, 3, 3)).copy()
         before = self._from_j2000(from_root, first, times)
         after = self._from_j2000(to_root, second, times)
-        if before is None or after is None:
-            return after if after is not None else np.swapaxes(before, -1, -2)  # type: ignore[type-var]
-        return compose(after, np.swapaxes(before, -1, -2))
+        if before is None:
+            assert after is not None  # the roots differ
+            return after
+        back = np.swapaxes(before, -1, -2)
+        return back if after is None else compose(after, back)
 
     def _root(self, frame: str) -> tuple[str, Floats]:
         """What a frame is fixed to, and the rotation from there."""
@@ -180,8 +182,9 @@ class Geometry:
         if self.attitude_predicted.size:
             index = np.searchsorted(self.attitude.et, times, side="right") - 1
             predicted |= oriented & self.attitude_predicted[np.clip(index, 0, self.attitude_predicted.size - 1)]
-        missing = np.where(known & oriented, np.uint32(0), np.uint32(Quality.GEOMETRY_MISSING))
-        return missing | np.where(predicted, np.uint32(Quality.GEOMETRY_PREDICTED), np.uint32(0))
+        bits = np.where(known & oriented, np.uint32(0), np.uint32(Quality.GEOMETRY_MISSING))
+        bits |= np.where(predicted, np.uint32(Quality.GEOMETRY_PREDICTED), np.uint32(0))
+        return bits
 
     def describe(self) -> str:
         """What it was made from, a line each."""
@@ -190,7 +193,7 @@ class Geometry:
     def values_hash(self, span: Span) -> str:
         """Digest of all values on fixed grids of times over a span, 32 hexadecimal digits.
 
-        Positions of all bodies, attitude, M-shell and quality, rounded; kernels that give the same give the same digest.
+        Positions of all bodies, attitude, M-shell and quality, rounded: kernels that give the same have the same.
         """
         return self._hash(float(np.floor(span.start / HASH_STEP)), float(np.ceil(span.stop / HASH_STEP)))
 

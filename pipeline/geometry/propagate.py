@@ -127,7 +127,7 @@ def _integrate(
 
     Every stage is integrated to its own end, so that a wider span never changes what lies inside a narrower one.
     """
-    stages = []
+    stages: list[tuple[float, float, Callable[[Floats], Floats]]] = []
     # Errors relative to the distance and the speed at closest approach.
     scale = TOLERANCE * np.repeat([np.linalg.norm(state[:3]), np.linalg.norm(state[3:])], 3)
     for number in range(int(np.ceil(abs(until) / STAGE))):
@@ -135,7 +135,8 @@ def _integrate(
         solution = solve_ivp(slope, ends, state, "DOP853", rtol=TOLERANCE, atol=scale, dense_output=True)
         if not solution.success:
             raise GeometryError(f"trajectory cannot be propagated to {ends[1]} s from closest approach")
-        stages.append((min(ends), max(ends), solution.sol))
+        assert solution.sol is not None
+        stages.append((float(min(ends)), float(max(ends)), solution.sol))
         state = solution.y[:, -1]
     return stages
 
@@ -156,7 +157,7 @@ def spin_axis(pass_: Pass, earth: Floats, state: Floats) -> tuple[Floats, str]:
 
 
 def despun(axis: Floats) -> tuple[Floats, Floats]:
-    """Where +X and +Y point at spin phase zero, J2000 (..., 3) each, for a spin axis: +X towards the ecliptic's north."""
+    """Where +X (to the ecliptic north) and +Y point at spin phase zero, for spin axes in J2000, (..., 3) each."""
     along = axis[..., :1] * ECLIPTIC_NORTH[0] + axis[..., 1:2] * ECLIPTIC_NORTH[1] + axis[..., 2:] * ECLIPTIC_NORTH[2]
     x = ECLIPTIC_NORTH - along * axis
     x = x / np.sqrt(x[..., :1] ** 2 + x[..., 1:2] ** 2 + x[..., 2:] ** 2)

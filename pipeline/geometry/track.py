@@ -91,7 +91,7 @@ def _derivative(c: Floats) -> Floats:
 
 
 def _integral(c: Floats) -> Floats:
-    """Chebyshev coefficients of an integral over the normalised time, without its constant; inverse of `_derivative`."""
+    """Chebyshev coefficients of an integral over the normalised time, without constant; inverse of `_derivative`."""
     degree = c.shape[0]
     out = np.zeros((degree + 1, *c.shape[1:]))
     padded = np.concatenate([c, np.zeros((2, *c.shape[1:]))])

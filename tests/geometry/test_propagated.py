@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import spiceypy
 from numpy.testing import assert_allclose
 
-from pipeline.clock import Span
+from pipeline.clock import Span, read_csv
 from pipeline.dataset.quality import Quality
 from pipeline.errors import GeometryError
 from pipeline.geometry import Geometry, make_geometry
-from pipeline.geometry.propagate import SPIN_RATE, propagated, state_at_perijove
+from pipeline.geometry.frames import SPACECRAFT
+from pipeline.geometry.propagate import SPIN_RATE, _family, propagated, state_at_perijove
 from pipeline.jupiter import gravity
 from pipeline.jupiter.shape import longitude_latitude, nearest_point
 from pipeline.passes import get_pass
@@ -67,6 +70,62 @@ def test_a_pass_without_a_published_state_says_so():
     geometry = make_geometry(get_pass(20), get_pass(20).window(), None)
     assert "placeholder" in geometry.attrs["trajectory"]
     assert (geometry.quality(get_pass(20).et) & Quality.GEOMETRY_PREDICTED).all()
+
+
+@pytest.mark.parametrize("number", [6, 43, 44, 45, 46])
+def test_the_orbit_family_gives_the_speed_of_passes_that_are_known(number):
+    known = {int(r["pass"]): r for r in read_csv("perijove_states.csv")}
+    others = {n: row for n, row in known.items() if n != number}
+    radius, speed, *_ = _family(get_pass(number), others)
+    # The speed goes with the radius, which is the less known of the two: v dv = -GM dr / r^2.
+    expected = float(known[number]["speed"])
+    slope = gravity.GM / float(known[number]["radius"]) ** 2 / expected
+    assert speed + slope * (radius - float(known[number]["radius"])) == pytest.approx(expected, abs=0.003)
+
+
+def test_perijove_moves_north_beyond_the_last_known_pass():
+    pass_ = get_pass(60)
+    position = make_geometry(pass_, pass_.window(), None).position("IAU_JUPITER", pass_.et)
+    assert 47 < longitude_latitude(position)[1][0] < 55
+    assert 2500 < nearest_point(position)[1][0] < 5000
+
+
+def test_a_wider_span_changes_no_bit_inside(propagated):
+    wider = make_geometry(PJ1, Span(PJ1.et - 9000, PJ1.et + 30000), None)
+    for what in ("position", "velocity"):
+        assert np.array_equal(getattr(wider, what)("J2000", TIMES), getattr(propagated, what)("J2000", TIMES))
+        assert np.array_equal(
+            getattr(wider, what)("J2000", TIMES, "EARTH"), getattr(propagated, what)("J2000", TIMES, "EARTH")
+        )
+    assert np.array_equal(wider.rotation("J2000", SPACECRAFT, TIMES), propagated.rotation("J2000", SPACECRAFT, TIMES))
+    inside = Span(PJ1.et - 3000, PJ1.et + 3000)
+    assert wider.values_hash(inside) == propagated.values_hash(inside)
+
+
+def test_values_hash_sees_attitude_position_and_flags(propagated):
+    inside, beyond = Span(PJ1.et - 100, PJ1.et + 100), Span(PJ1.et + 500, PJ1.et + 600)
+    turned = propagated.attitude.quaternions.copy()
+    knot = np.searchsorted(propagated.attitude.et, PJ1.et)
+    turned[knot] = turned[knot] + [1e-5, 0, 0, 0]
+    attitude = replace(propagated.attitude, quaternions=turned / np.linalg.norm(turned, axis=1)[:, None])
+    track = propagated.tracks["JUNO"]
+    coefficients = track.coefficients.copy()
+    coefficients[3, 1, track.interval(np.array([PJ1.et]))[0]] += 1e-4
+    moved = {**propagated.tracks, "JUNO": replace(track, coefficients=coefficients)}
+    real = np.zeros_like(propagated.attitude_predicted)
+    for changed in (replace(propagated, attitude=attitude), replace(propagated, tracks=moved)):
+        assert changed.values_hash(inside) != propagated.values_hash(inside)
+        assert changed.values_hash(beyond) == propagated.values_hash(beyond)
+    known = replace(
+        propagated, attitude_predicted=real, position_predicted=np.zeros_like(propagated.position_predicted)
+    )
+    assert known.values_hash(beyond) != propagated.values_hash(beyond)
+
+
+def test_the_ephemeris_ends_with_a_word_not_with_nan():
+    late = get_pass(76)
+    with pytest.raises(GeometryError, match="2026-01-08"):
+        make_geometry(late, Span(late.et + 1.2e7, late.et + 1.21e7), None)
 
 
 def test_spin_is_right_handed_at_two_rpm_with_the_antenna_at_earth(propagated):
