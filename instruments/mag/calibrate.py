@@ -125,7 +125,7 @@ def field_from_telemetry(
     sensor : the outboard one by default, where the spacecraft's own field is weaker.
     eddy_correction : on by default; left out, the error is of the order of 100 nT at closest approach.
     spacecraft_correction : static field from the table, from the difference of the two sensors, or none. Gradiometry
-        amplifies the sensors' errors fourfold: of use only where the field is below some hundred nT.
+        amplifies the sensors' errors nearly threefold: of use only where the field is below some hundred nT.
 
     Raises
     ------
@@ -375,6 +375,7 @@ def less_gradiometer_field(own: Measured, other: Measured, number: int, et: Arra
     bins = np.floor(et / GRADIOMETER_INTERVAL).astype(np.int64)
     field = chain.spacecraft_field_by_gradiometry(outboard.b, inboard.b, ratio, bins)
     slope = float(spacecraft_field["ratio"].sigma) / (ratio - 1.0)
+    of_table = np.diag(spacecraft_field["static"].sigma ** 2)  # not used here
     of_ratio = slope**2 * field[:, :, None] * field[:, None, :]
 
     def combined(out: Array, inner: Array) -> Array:
@@ -383,7 +384,7 @@ def less_gradiometer_field(own: Measured, other: Measured, number: int, et: Arra
     return replace(
         own,
         b=own.b - field * (ratio if number == INBOARD else 1.0),
-        common=combined(outboard.common, inboard.common) + of_ratio,
+        common=combined(outboard.common - of_table, inboard.common - ratio**2 * of_table) + of_ratio,
         bent=combined(outboard.bent, inboard.bent),
         quality=own.quality | flag(np.isnan(field[:, 0]), Quality.INPUT_MISSING),
     )

@@ -33,7 +33,7 @@ def field(means: xr.Dataset) -> Figure:
     top.semilogy(time, np.linalg.norm(b, axis=1), color=BLACK, lw=1.2)
     top.yaxis.set_major_formatter(LogFormatterMathtext())
     top.set_ylabel("|B|  (nT)")
-    scale = np.nanmax(np.abs(b))
+    scale = np.max(np.nan_to_num(np.abs(b)), initial=0.0)
     unit, name = (1e-3, "µT") if scale > 2e4 else (1.0, "nT")
     for part, colour, label in zip(
         _spherical(means, b), (ORANGE, BLUE, GREEN), ("r", "\\theta", "\\varphi"), strict=True
@@ -164,7 +164,8 @@ def _along(axis: Axes, dataset: xr.Dataset) -> None:
         for t, r, lat, lon in zip(ticks, distance, latitude, east, strict=True)
     ]
     axis.set_xticks(ticks, labels, fontsize=8)
-    axis.set_xlim(time[0], time[-1])
+    if time[-1] > time[0]:
+        axis.set_xlim(time[0], time[-1])
     day = str(time[len(time) // 2])[:10]
     axis.annotate(
         f"UTC {day}\nradius ($R_J$)\nlatitude (°)\nSIII east (°)", (0, 0), (-8, -4), xycoords="axes fraction",

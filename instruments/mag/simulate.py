@@ -188,7 +188,12 @@ def chunks(n: int) -> Iterator[slice]:
 
 def to_spacecraft(geometry: Geometry, et: Array, b: Array) -> Array:
     """Vectors of J2000 in the spacecraft frame."""
-    return Rotation.from_matrix(geometry.rotation("J2000", "JUNO_SPACECRAFT", et)).apply(b)
+    return turned(geometry.rotation("J2000", "JUNO_SPACECRAFT", et), b)
+
+
+def turned(matrix: Array, vector: Array) -> Array:
+    """Vectors (n, 3) by matrices (n, 3, 3)."""
+    return np.asarray((matrix @ vector[:, :, None])[:, :, 0])
 
 
 def temperature(number: int, et: Array, known: Known) -> Array:
@@ -218,7 +223,7 @@ def at_sensor(
     for side in (-1.0, 1.0):
         et = centre + side * length / np.sqrt(12.0)
         b = to_spacecraft(geometry, et, field(et))
-        currents = np.einsum("nij,nj->ni", known["eddy"]["matrix"][k], np.cross(omega, b))
+        currents = turned(known["eddy"]["matrix"][k], np.cross(omega, b))
         total += 0.5 * (b + ratio * (currents + own["static"]))
     return total
 
@@ -334,13 +339,9 @@ def write_level_3(scene: Scene, raw_folder: Path, truth: xr.Dataset, known: Know
 
 def in_frames(geometry: Geometry, et: Array, inertial: Array) -> dict[str, tuple[tuple[str, str], Array]]:
     """A field of J2000 in all frames, as variables."""
-    out = {}
-    for name, (frame, _) in FRAMES.items():
-        turned = (
-            inertial if name == "j2000" else Rotation.from_matrix(geometry.rotation("J2000", frame, et)).apply(inertial)
-        )
-        out[f"b_{name}"] = ("et", "xyz"), turned
-    return out
+    frames = {name: frame for name, (frame, _) in FRAMES.items() if name != "j2000"}
+    values = {name: turned(geometry.rotation("J2000", frame, et), inertial) for name, frame in frames.items()}
+    return {f"b_{name}": (("et", "xyz"), b) for name, b in {"j2000": inertial, **values}.items()}
 
 
 def true_field(

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -15,10 +16,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 from mag_forward import CHAIN, MEAN, tables
 
 from calibration.tables import Table
-from instruments.mag import INSTRUMENT, average, calibrate
+from instruments.mag import INSTRUMENT, average, calibrate, raw
 from pipeline.clock import Sclk, Span
 from pipeline.dataset import check
 from pipeline.geometry import Geometry, make_geometry
+from pipeline.instrument import Granule
 from pipeline.jupiter import con2020, jrm33
 from pipeline.passes import Pass, get_pass
 
@@ -47,7 +49,7 @@ def scene(
 
 
 def field_of(
-    raw: xr.Dataset,
+    data: xr.Dataset,
     scene: SimpleNamespace,
     known: dict[str, Table] | None = None,
     span: Span | None = None,
@@ -56,7 +58,7 @@ def field_of(
     """mag.field as a step makes it."""
     known = known or tables()
     chosen = [known[name] for name in CHAIN]
-    return calibrate.field_from_telemetry(raw, scene.geometry, scene.pass_, span or scene.span, *chosen, **parameters)
+    return calibrate.field_from_telemetry(data, scene.geometry, scene.pass_, span or scene.span, *chosen, **parameters)
 
 
 def mean_of(
@@ -71,3 +73,24 @@ def finished(dataset: xr.Dataset, product: str) -> xr.Dataset:
     """As the core finishes it, but for the record coordinates."""
     schema = INSTRUMENT.product(product).schema
     return check.finish(dataset, schema, INSTRUMENT.flags, {"product": f"{product}/PJ01"})
+
+
+class Loop(NamedTuple):
+    """A simulated stretch of a pass: its raw data, its truth, and the field made of it."""
+
+    scene: SimpleNamespace
+    raw: xr.Dataset
+    truth: dict[str, xr.Dataset]
+    folder: Path
+    field: xr.Dataset
+
+    @property
+    def granules(self) -> list[Granule]:
+        return [raw.open_telemetry(p, CLOCK) for p in sorted(self.folder.rglob("*.pkt"))]
+
+
+def looped(where: SimpleNamespace, folder: Path, scale: str = "demo", seed: int = 4) -> Loop:
+    truth = {t.type: t.dataset for t in INSTRUMENT.simulate(where, folder, scale, np.random.default_rng(seed))}
+    granules = [raw.open_telemetry(p, CLOCK) for p in sorted(folder.rglob("*.pkt"))]
+    data = raw.read_telemetry(granules, None, CLOCK)
+    return Loop(where, data, truth, folder, field_of(data, where))

@@ -8,8 +8,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
-from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -17,34 +15,16 @@ import xarray as xr
 
 sys.path.insert(0, str(Path(__file__).parent))
 from mag_forward import tables
-from mag_scene import CLOCK, field_of, finished, mean_of, scene
+from mag_scene import CLOCK, Loop, field_of, finished, mean_of
 
 from calibration.tables import Table
-from instruments.mag import INSTRUMENT, calibrate, chain, raw, simulate, sts
+from instruments.mag import INSTRUMENT, calibrate, chain, simulate, sts
 from instruments.mag.frames import transpose
 from instruments.mag.schemas import FIELD
 from pipeline.testing.pulls import Result, compare_to_truth, judge_systematic, systematic_pulls
 
 WIDTHS = {"mag.field_1s": 1.0, "mag.field_60s": 60.0}
 VECTORS = {"b_payload", "b_j2000", "b_pc", "b_ss"}
-
-
-class Loop(NamedTuple):
-    scene: SimpleNamespace
-    raw: xr.Dataset
-    truth: dict[str, xr.Dataset]
-    folder: Path
-    field: xr.Dataset
-
-
-@pytest.fixture(scope="module")
-def loop(tmp_path_factory: pytest.TempPathFactory) -> Loop:
-    where = scene(-1500.0, -60.0)
-    folder = tmp_path_factory.mktemp("raw")
-    known = {t.type: t.dataset for t in INSTRUMENT.simulate(where, folder, "demo", np.random.default_rng(4))}  # type: ignore[misc]
-    granules = [raw.open_telemetry(p, CLOCK) for p in sorted(folder.rglob("*.pkt"))]
-    data = raw.read_telemetry(granules, None, CLOCK)
-    return Loop(where, data, known, folder, field_of(data, where))
 
 
 def judged(loop: Loop, field: xr.Dataset, product: str = "mag.field") -> list[Result]:
