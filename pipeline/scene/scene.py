@@ -1,8 +1,9 @@
 """The truth of a simulated pass: trajectory, attitude, clock and fields of a real one.
 
 Everything is a function of time (and of the seed), evaluated where it is asked for, so that every instrument sees the
-same world however it samples it. What is shared with the calibration (geometry, field models, clock) is proven
-elsewhere, against SPICE and published vectors.
+same world however it samples it, and a time's value depends on no other time asked for. What a further instrument needs
+of the world (brightness, plasma, stars) is another method here. What is shared with the calibration (geometry, field
+models, clock) is proven elsewhere, against SPICE and published vectors.
 """
 
 from __future__ import annotations
@@ -26,7 +27,12 @@ Scale = Literal["demo", "full"]
 REACH: dict[Scale, float] = {"demo": 1200.0, "full": 3600.0}
 # Degree of JRM33 in the truth; at closest approach it differs from the 13 of the diagnostics by 2 % of the field.
 DEGREE = 18
+# Seconds beyond the span at either end for which there is geometry.
 MARGIN = 600.0
+# The middle of a quiet time, in seconds before closest approach: 83 radii out in an orbit of 53 days.
+QUIET = 10 * 86400.0
+# Periods of its waves: two spins to two hours.
+PERIODS = np.geomspace(60.0, 7200.0, 24)
 
 
 @dataclass(frozen=True)
@@ -69,8 +75,14 @@ class Scene:
 class QuietScene(Scene):
     """Far from the planet: a weak field whose direction fluctuates while its strength stays, as in the solar wind.
 
-    Rotations of a constant vector by sums of sines of random phases keep its length (Alfvenic fluctuations, Belcher
-    and Davis 1971, J. Geophys. Res. 76, 3534); a small part is compressive.
+    Its direction turns by sums of sines of random phases, which keeps its length (Alfvenic fluctuations, Belcher and
+    Davis 1971, J. Geophys. Res. 76, 3534); a small part is compressive.
+
+    Parameters
+    ----------
+    strength : mean length, nT.
+    angle : by how much each of its two angles turns, rad; root mean square times sqrt(2).
+    compression : the same of its length, relative.
     """
 
     strength: float = 5.0
@@ -80,19 +92,17 @@ class QuietScene(Scene):
     def magnetic_field(self, et: ArrayLike) -> Floats:
         """Fluctuating field, J2000, nT (n, 3)."""
         times = np.atleast_1d(np.asarray(et, np.float64)) - self.pass_.et
-        rng = np.random.default_rng([self.seed, 1971])
-        # Periods between two spins and two hours, amplitudes that fall as the square root of the frequency.
-        periods = np.geomspace(60.0, 7200.0, 24)
-        weights = np.sqrt(periods / periods.sum())
-        phases = rng.uniform(0.0, 2.0 * np.pi, (3, periods.size))
-        waves = [
-            (weights * np.sin(2.0 * np.pi * times[:, None] / periods + phase)).sum(axis=1) for phase in phases
-        ]  # fmt: skip
-        longitude, latitude = self.angle * waves[0] + 0.9, self.angle * waves[1] + 0.3
-        size = self.strength * (1.0 + self.compression * waves[2])
-        return size[:, None] * np.stack(
-            [np.cos(latitude) * np.cos(longitude), np.cos(latitude) * np.sin(longitude), np.sin(latitude)], axis=1
+        phases = np.random.default_rng([self.seed, self.pass_.number, 1971]).uniform(
+            0.0, 2.0 * np.pi, (3, len(PERIODS))
         )
+        # Amplitudes fall as the square root of the frequency.
+        weights = np.sqrt(PERIODS / PERIODS.sum())
+        waves = np.zeros((3, times.size))
+        for period, weight, phase in zip(PERIODS, weights, phases.T, strict=True):
+            waves += weight * np.sin(2.0 * np.pi / period * times + phase[:, None])
+        longitude, latitude = 0.9 + self.angle * waves[0], 0.3 + self.angle * waves[1]
+        direction = (np.cos(latitude) * np.cos(longitude), np.cos(latitude) * np.sin(longitude), np.sin(latitude))
+        return np.stack(direction, axis=1) * (self.strength * (1.0 + self.compression * waves[2]))[:, None]
 
 
 def make_scene(number: int, *, scale: Scale, seed: int) -> Scene:
@@ -109,7 +119,7 @@ def make_scene(number: int, *, scale: Scale, seed: int) -> Scene:
 
 
 def make_quiet_scene(number: int, *, hours: float, seed: int) -> QuietScene:
-    """A quiet time long before the closest approach of a pass, of so many hours."""
+    """A quiet time of so many hours, long before the closest approach of a pass; raises UsageError as `make_scene`."""
     pass_ = get_pass(number)
-    middle = pass_.et - 10 * 86400.0
+    middle = pass_.et - QUIET
     return QuietScene(pass_, Span(middle - hours * 1800.0, middle + hours * 1800.0), "full", seed)

@@ -34,13 +34,16 @@ def simulate_pass(
     Raises
     ------
     UsageError
-        for an unknown pass or instrument, or one without a simulator.
+        for an unknown pass or instrument, or one without a simulator, and where ``out/raw`` holds what no simulation
+        wrote; what one wrote is replaced.
     """
     chosen = [registry.load(name) for name in instruments or registry.names()]
     without = [i.name for i in chosen if i.simulate is None]
     if instruments and without:
         raise UsageError(f"no simulator for {', '.join(without)}")
     raw, truth = (out / "raw").resolve(), (out / "truth").resolve()
+    if raw.is_dir() and any(raw.iterdir()) and not truth.is_dir():
+        raise UsageError(f"{raw} holds other raw data, without a truth beside them: name another folder with --out")
     scene = make_scene(number, scale=scale, seed=seed)
     for folder in (raw, truth):
         shutil.rmtree(folder, ignore_errors=True)
