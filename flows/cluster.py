@@ -94,20 +94,23 @@ def cluster(workers: int, address: str | None) -> Iterator[Client]:
             _check_workers(client, address)
             yield client
         return
-    quiet = {
-        "distributed.logging.distributed": "critical",
+    settings = {
         "distributed.nanny.pre-spawn-environ": SINGLE_THREAD,
         "distributed.worker.memory.terminate": 0.98,
         # One call at a worker at a time: none is lost with a worker that another one killed.
         "distributed.scheduler.worker-saturation": 1.0,
     }
+    for name in ("distributed", "distributed.client", "distributed.gc"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     with (
-        config.set(quiet),
+        config.set(settings),
         LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
             processes=True,
-            dashboard_address=None,
+            # Without a dashboard the scheduler still listens for its health; not on a port that others want.
+            dashboard_address="127.0.0.1:0",
+            scheduler_kwargs={"dashboard": False},
             silence_logs=logging.CRITICAL,
             # Worker processes import the project from where it is installed, whatever the working folder holds.
             preload=["perijove"],

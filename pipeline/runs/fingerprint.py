@@ -22,7 +22,9 @@ from pipeline import registry
 from pipeline.instrument import Instrument, Step
 
 OWN = ("pipeline", "calibration", "instruments")
-WRITER = "pipeline.dataset.netcdf"
+# What the core does to every dataset a step returns.
+FINISH = ("pipeline.dataset.netcdf", "pipeline.dataset.check")
+CONTEXT = "pipeline.dataset.context"
 
 
 @cache
@@ -100,8 +102,9 @@ def _reached(root: str, declaration: str) -> frozenset[str]:
 
 
 def fingerprint(instrument: Instrument, step: Step) -> str:
-    """Digest of the product's schema and every module the step, its reader and the product writer reach."""
-    roots = {step.function.__module__, WRITER}
+    """Digest of the product's schema and every module that the step, its reader and what finishes the product reach."""
+    schema = instrument.product(step.produces).schema
+    roots = {step.function.__module__, *FINISH} | ({CONTEXT} if schema.context else set())
     if step.raw:
         form = registry.load(step.raw.split(".")[0]).format(step.raw)
         roots |= {form.read.__module__, form.open.__module__}
