@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
@@ -19,38 +16,22 @@ from calibration.tables import Table
 from instruments.mag import INSTRUMENT, average, calibrate, raw
 from pipeline.clock import Sclk, Span
 from pipeline.dataset import check
-from pipeline.geometry import Geometry, make_geometry
 from pipeline.instrument import Granule
-from pipeline.jupiter import con2020, jrm33
-from pipeline.passes import Pass, get_pass
+from pipeline.passes import get_pass
+from pipeline.scene import Scene
 
 CLOCK = Sclk.default()
 PASS = get_pass(1)
 
 
-@cache
-def geometry(start: float, stop: float) -> Geometry:
-    return make_geometry(PASS, Span(start - 200.0, stop + 200.0), None)
-
-
-def scene(
-    start: float, stop: float, field: Callable[[np.ndarray], np.ndarray] | None = None, pass_: Pass = PASS
-) -> SimpleNamespace:
-    """Between seconds from closest approach; the field in J2000 is Jupiter's unless one is given."""
-    span = Span(pass_.et + start, pass_.et + stop)
-    where = geometry(span.start, span.stop)
-
-    def jovian(et: np.ndarray) -> np.ndarray:
-        position = where.position("IAU_JUPITER", et)
-        turn = where.rotation("J2000", "IAU_JUPITER", et)
-        return np.einsum("nji,nj->ni", turn, jrm33(position, degree=18) + con2020(position))
-
-    return SimpleNamespace(pass_=pass_, span=span, geometry=where, clock=CLOCK, magnetic_field=field or jovian)
+def scene(start: float, stop: float) -> Scene:
+    """Jupiter's field between seconds from closest approach."""
+    return Scene(PASS, Span(PASS.et + start, PASS.et + stop), "demo", 0)
 
 
 def field_of(
     data: xr.Dataset,
-    scene: SimpleNamespace,
+    scene: Scene,
     known: dict[str, Table] | None = None,
     span: Span | None = None,
     **parameters: str,
@@ -61,9 +42,7 @@ def field_of(
     return calibrate.field_from_telemetry(data, scene.geometry, scene.pass_, span or scene.span, *chosen, **parameters)
 
 
-def mean_of(
-    field: xr.Dataset, scene: SimpleNamespace, width: float, known: dict[str, Table] | None = None
-) -> xr.Dataset:
+def mean_of(field: xr.Dataset, scene: Scene, width: float, known: dict[str, Table] | None = None) -> xr.Dataset:
     known = known or tables()
     chosen = tuple(known[name] for name in MEAN)
     return average.mean_field(field, scene.geometry, scene.pass_.et, width, chosen)
@@ -78,7 +57,7 @@ def finished(dataset: xr.Dataset, product: str) -> xr.Dataset:
 class Loop(NamedTuple):
     """A simulated stretch of a pass: its raw data, its truth, and the field made of it."""
 
-    scene: SimpleNamespace
+    scene: Scene
     raw: xr.Dataset
     truth: dict[str, xr.Dataset]
     folder: Path
@@ -89,8 +68,8 @@ class Loop(NamedTuple):
         return [raw.open_telemetry(p, CLOCK) for p in sorted(self.folder.rglob("*.pkt"))]
 
 
-def looped(where: SimpleNamespace, folder: Path, scale: str = "demo", seed: int = 4) -> Loop:
-    truth = {t.type: t.dataset for t in INSTRUMENT.simulate(where, folder, scale, np.random.default_rng(seed))}
+def looped(where: Scene, folder: Path, scale: str = "demo", seed: int = 4) -> Loop:
+    truth = {t.type: t.dataset for t in INSTRUMENT.simulate(where, folder, scale, np.random.default_rng(seed))}  # type: ignore[misc]
     granules = [raw.open_telemetry(p, CLOCK) for p in sorted(folder.rglob("*.pkt"))]
     data = raw.read_telemetry(granules, None, CLOCK)
     return Loop(where, data, truth, folder, field_of(data, where))

@@ -98,7 +98,7 @@ def test_real_label_beside_a_file_of_its_layout(real_data: Path, tmp_path: Path)
     (tmp_path / f"{name}.lbl").write_bytes((real_data / "mag" / f"{name}.lbl").read_bytes())
     header = b"OBJECT = FILE\r\n" + b" COMMENT = ib_b\r\n" * 40 + b"END_OBJECT\r\n"
     row = b"  2017 296  0  0  0 666 296.000007708         -3.21         1.05         0.44  1."
-    row += b"   2345678.123   -123456.789      1234.567\\r\\n"
+    row += b"   2345678.123   -123456.789      1234.567\r\n"
     (tmp_path / f"{name}.sts").write_bytes(header + row)
     granule = sts.open_sts(tmp_path / f"{name}.sts", CLOCK)
     assert set(granule.files) == {"data", "label"}

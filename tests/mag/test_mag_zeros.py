@@ -11,55 +11,37 @@ import xarray as xr
 
 sys.path.insert(0, str(Path(__file__).parent))
 from mag_forward import tables
-from mag_scene import PASS, Loop, field_of, finished, looped, mean_of, scene
+from mag_scene import PASS, Loop, field_of, finished, looped, mean_of
 
 from instruments.mag import simulate, zeros
 from pipeline.dataset.quality import Quality
+from pipeline.scene import Scene, make_quiet_scene
 
 PLANTED = np.array([0.8, -0.55, 0.4])
-QUIET = 3 * 86400.0
-HOURS = 8.0
-
-
-def quiet_field(et: np.ndarray) -> np.ndarray:
-    """Five nT that wander in direction, by Alfvenic fluctuations of many periods, and 2 % in size."""
-    rng = np.random.default_rng(6)
-    t = et - PASS.et - QUIET
-    angles = np.tile([[0.4], [1.1]], (1, t.size))
-    size = np.full(t.size, 5.0)
-    for period in np.geomspace(25.0, 3000.0, 60):
-        phase = rng.uniform(0.0, 2 * np.pi, 3)
-        strength = 0.06 * (period / 300.0) ** 0.33
-        for i in range(2):
-            angles[i] += strength * np.sin(2 * np.pi * t / period + phase[i])
-        size += 0.1 * strength * np.sin(2 * np.pi * t / (1.13 * period) + phase[2])
-    across, along = angles
-    return (size * np.stack([np.cos(along) * np.cos(across), np.sin(along) * np.cos(across), np.sin(across)])).T
+SCENE = make_quiet_scene(1, hours=8.0, seed=6)
 
 
 @pytest.fixture(scope="module")
 def quiet(tmp_path_factory: pytest.TempPathFactory) -> xr.Dataset:
     """mag.field_1s of a quiet day, calibrated with zeros that are off."""
-    where = scene(QUIET, QUIET + HOURS * 3600.0, quiet_field)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(simulate.RATES, "demo", ((np.inf, 8),))
-        made = looped(where, tmp_path_factory.mktemp("quiet"))
+        made = looped(SCENE, tmp_path_factory.mktemp("quiet"))
     known = tables()
     wrong = known["zero"]["zero"].value.copy()
     wrong[0, 0] += PLANTED
-    field = field_of(made.raw, where, {**known, "zero": known["zero"].replace(zero=wrong)})
+    field = field_of(made.raw, SCENE, {**known, "zero": known["zero"].replace(zero=wrong)})
     assert set(np.unique(field["range"])) <= {-1, 0}
-    return mean_of(field, where, 1.0)
+    return mean_of(field, SCENE, 1.0)
 
 
-def zeros_of(means: xr.Dataset, start: float, stop: float) -> xr.Dataset:
-    where = scene(start, stop)
+def zeros_of(means: xr.Dataset, where: Scene) -> xr.Dataset:
     chosen = [tables()[name] for name in ("orthogonality", "alignment", "bench", "zero")]
     return zeros.zeros(means, where.geometry, where.pass_, *chosen)
 
 
 def test_planted_zeros_are_found_in_a_quiet_day(quiet: xr.Dataset) -> None:
-    found = zeros_of(quiet, QUIET, QUIET + HOURS * 3600.0)
+    found = zeros_of(quiet, SCENE)
     assert found["zero_offered"].values.tolist() == [[1, 1, 1], *[[0, 0, 0]] * 5]
     # in the sensor's axes it is what was added to the table's zeros, with the sign that takes it off
     np.testing.assert_allclose(found["zero_sensor"].values[0], -PLANTED, atol=0.1)
@@ -78,7 +60,7 @@ def _in_spacecraft(axes: np.ndarray) -> np.ndarray:
     from instruments.mag.chain import bench_angles, cube_to_spacecraft
 
     known = tables()
-    since = np.array([QUIET + HOURS * 1800.0])
+    since = np.array([0.5 * (SCENE.span.start + SCENE.span.stop) - PASS.et])
     angles, _, _ = bench_angles(since, known["bench"]["offset"].value, known["bench"]["angles"].value[0])
     turn = cube_to_spacecraft(angles, known["alignment"]["angles"].value[0])[0]
     return turn @ known["orthogonality"]["matrix"].value[0, 0] @ axes
@@ -86,20 +68,20 @@ def _in_spacecraft(axes: np.ndarray) -> np.ndarray:
 
 def test_correcting_the_table_removes_the_zero(quiet: xr.Dataset) -> None:
     """Adding zero_sensor to table zero is what the product says; the planted one goes."""
-    found = zeros_of(quiet, QUIET, QUIET + HOURS * 3600.0)
+    found = zeros_of(quiet, SCENE)
     known = tables()
     wrong = known["zero"]["zero"].value[0, 0] + PLANTED
     np.testing.assert_allclose(wrong + found["zero_sensor"].values[0], known["zero"]["zero"].value[0, 0], atol=0.1)
 
 
 def test_a_zero_of_the_wrong_sign_would_be_seen(quiet: xr.Dataset) -> None:
-    found = zeros_of(quiet, QUIET, QUIET + HOURS * 3600.0)
+    found = zeros_of(quiet, SCENE)
     assert np.abs(found["zero_sensor"].values[0] - PLANTED).max() > 0.5
 
 
 def test_within_a_pass_no_zero_is_offered(loop: Loop) -> None:
     means = mean_of(loop.field, loop.scene, 1.0)
-    found = zeros_of(means, -1500.0, -60.0)
+    found = zeros_of(means, loop.scene)
     assert found.sizes["et"] > 40
     assert not found["offered"].values.any()
     assert not found["zero_offered"].values.any()
