@@ -74,10 +74,13 @@ def test_means_and_model(loop: Loop, width: float) -> None:
     def made(field: xr.Dataset) -> xr.Dataset:
         return average.mean_field(field, loop.scene.geometry, loop.scene.pass_.et, width, chosen)
 
-    whole = made(loop.field)
-    parts = []
-    for span in segments(loop, 60.0):
-        parts.append(trimmed(made(trimmed(loop.field, span.pad(average.HALO))), span))
+    spans = segments(loop, 60.0)
+    # gaps across the edges of segments, of which the means must see the other side
+    et = loop.field["et"].values
+    gap = np.logical_or.reduce([np.abs(et - span.start - 0.4) < 1.5 for span in spans])
+    field = loop.field.isel(et=~gap)
+    whole = made(field)
+    parts = [trimmed(made(trimmed(field, span.pad(average.HALO))), span) for span in spans]
     assert_same(parts, whole)
     models = [model.model(part, loop.scene.geometry) for part in parts if part.sizes["et"]]
     assert_same(models, model.model(whole, loop.scene.geometry))
