@@ -7,7 +7,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar, cast
 
 from dask import config
@@ -43,18 +43,17 @@ class OnDask:
 
         Raises
         ------
-        TimeoutError
-            if it runs longer than `timeout` seconds; the worker is started anew.
         PerijoveError
-            if the call took its worker with it every time.
+            if it runs longer than `timeout` seconds (its worker is started anew then), or took its worker with it every
+            time.
         """
         began: float | None = None
         while True:
             try:
-                return future.result(POLL)
+                return future.result(None if future.done() else POLL)
             except TimeoutError:
-                if future.done():  # the call itself raised it
-                    raise
+                if future.done():  # in the meantime, or it raised this itself
+                    return future.result()
             except KilledWorker as error:
                 raise PerijoveError("the worker process died on it each time: out of memory, or a crash") from error
             worker = self._worker_of(future) if timeout else None
@@ -64,7 +63,17 @@ class OnDask:
                 future.cancel()
                 # A running call cannot be stopped, only its process.
                 self.client.restart_workers([worker], timeout=30, raise_for_error=False)
-                raise TimeoutError
+                raise PerijoveError(f"not done after {timeout:g} s: given up (--timeout)")
+
+    def drop(self, futures: list[Future[Any]], timeout: float | None) -> None:
+        """Take back calls that have not begun; wait for those that have, which would go on at their worker unseen."""
+        begun = [f for f in futures if f.done() or self._worker_of(f)]
+        for future in futures:
+            if future not in begun:
+                future.cancel()
+        for future in begun:
+            with suppress(Exception):
+                self.result(future, timeout)
 
     def _worker_of(self, future: Any) -> str | None:
         return next((w for w, keys in self.client.processing().items() if future.key in keys), None)

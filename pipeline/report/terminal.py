@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from types import TracebackType
 from typing import Any
 
@@ -10,7 +12,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as RichProgress
 from rich.table import Table
 
-OUT = Console(highlight=False, soft_wrap=True)
+# Written to a file or a pipe, tables are not folded at the 80 columns that rich takes then.
+WIDTH = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160
+OUT = Console(highlight=False, soft_wrap=True, width=WIDTH)
 ERR = Console(stderr=True, highlight=False)
 
 _STATUS = {"made": "green", "kept": "dim", "blocked": "yellow", "failed": "red", "quarantined": "red"}
@@ -57,7 +61,7 @@ class Progress:
             self.finished.add(name)
             self.bars.update(self.status, completed=len(self.finished))
             if not ERR.is_terminal:
-                ERR.print(f"{name}: {total} segments")
+                ERR.print(f"{name}: {total} segment{'s' if total > 1 else ''}")
 
 
 def show_waiting(holder: str) -> None:

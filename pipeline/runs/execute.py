@@ -45,9 +45,13 @@ class Executor(Protocol):
 
         Raises
         ------
-        TimeoutError
+        PerijoveError
             if it has been running for longer than `timeout` seconds; the call is stopped then.
         """
+        ...
+
+    def drop(self, futures: list[Future[Any]], timeout: float | None) -> None:
+        """Take back calls that have not begun, and see those end that have."""
         ...
 
 
@@ -67,6 +71,9 @@ class InProcess:
         """The call is done already; nothing in this process could have stopped it."""
         del timeout
         return future.result()
+
+    def drop(self, futures: list[Future[Any]], timeout: float | None) -> None:
+        """All calls are done already."""
 
 
 @dataclass(frozen=True)
@@ -262,9 +269,7 @@ def make_product(
     except InputError as error:
         return failed(str(error), "quarantined", str(error.path))
     except PerijoveError as error:
-        return failed(str(error))
-    except TimeoutError:
-        return failed(f"step {planned.step.name} was given up after {timeout:g} s (--timeout)")
+        return failed(f"step {planned.step.name}: {error}")
     except Exception as error:  # a defect of a step must not take the other products with it
         return failed(f"step {planned.step.name}: {type(error).__name__}: {error}")
     finally:
@@ -279,17 +284,16 @@ IN_FLIGHT = 16
 
 def _in_order(executor: Executor, jobs: list[SegmentJob], timeout: float | None) -> Iterator[SegmentDone]:
     waiting: list[Future[SegmentDone]] = []
-    remaining = iter(jobs)
     try:
-        for job in remaining:
+        for job in jobs:
             waiting.append(executor.submit(compute_segment, job))
             if len(waiting) >= IN_FLIGHT:
                 yield executor.result(waiting.pop(0), timeout)
         while waiting:
             yield executor.result(waiting.pop(0), timeout)
-    finally:
-        for future in waiting:
-            future.cancel()
+    except Exception:
+        executor.drop(waiting, timeout)
+        raise
 
 
 def finish_product(path: Path, segments: list[Path], product_name: str, attrs: dict[str, Any]) -> tuple[str, int]:
