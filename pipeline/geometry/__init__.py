@@ -14,13 +14,7 @@ from numpy.typing import NDArray
 from pipeline.clock import Span
 from pipeline.errors import GeometryError
 from pipeline.geometry.attitude import apply
-from pipeline.geometry.kernels import (
-    describe_kernels,
-    kernel_clock,
-    kernel_files,
-    read_attitude,
-    read_tracks,
-)
+from pipeline.geometry.kernels import describe_kernels, kernel_clock, kernel_files
 from pipeline.geometry.model import Geometry
 from pipeline.geometry.propagate import propagated, spin_axis, spinning, tabulated_track
 from pipeline.geometry.track import Track
@@ -55,6 +49,9 @@ def make_geometry(pass_: Pass, span: Span, kernels: Path | None) -> Geometry:
         tracks, predicted = {"JUNO": track}, np.ones(track.edges.size - 1, bool)
         attrs["trajectory"] = f"propagated with J2 to J10 from the state at closest approach ({pedigree})"
     else:
+        # Spares whoever has no kernels the time to load SPICE.
+        from pipeline.geometry.spice import read_attitude, read_tracks
+
         files = kernel_files(kernels)
         tracks, predicted = read_tracks(files, span)
         read = read_attitude(files, span)

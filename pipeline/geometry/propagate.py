@@ -7,7 +7,6 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.integrate import solve_ivp
 
 from pipeline.clock import Span, format_utc, read_csv
 from pipeline.errors import GeometryError
@@ -127,6 +126,8 @@ def _integrate(
 
     Every stage is integrated to its own end, so that a wider span never changes what lies inside a narrower one.
     """
+    from scipy.integrate import solve_ivp  # half a second that only this needs
+
     stages: list[tuple[float, float, Callable[[Floats], Floats]]] = []
     # Errors relative to the distance and the speed at closest approach.
     scale = TOLERANCE * np.repeat([np.linalg.norm(state[:3]), np.linalg.norm(state[3:])], 3)

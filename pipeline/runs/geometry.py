@@ -32,7 +32,8 @@ def geometry_of(pass_: Pass, spans: Sequence[Span], kernels: Path | None, store:
     first = np.floor((min(s.start for s in spans) - PADDING) / GRID) * GRID
     last = np.ceil((max(s.stop for s in spans) + PADDING) / GRID) * GRID
     span = Span(float(first), float(last))
-    hashes = {p.name: store.sha256(p) for p in kernel_files(kernels)} if kernels else None
+    # The order matters: later kernels rule over earlier ones.
+    hashes = [[p.name, store.sha256(p)] for p in kernel_files(kernels)] if kernels else None
     recipe = {
         "pass": pass_.number,
         "span": [span.start, span.stop],
@@ -46,7 +47,7 @@ def geometry_of(pass_: Pass, spans: Sequence[Span], kernels: Path | None, store:
             return geometry, path
         made = geometry.to_dataset()
         if hashes:
-            made.attrs["made_kernels"] = "\n".join(f"{name} {digest}" for name, digest in hashes.items())
+            made.attrs["made_kernels"] = "\n".join(f"{name} {digest}" for name, digest in hashes)
         path.parent.mkdir(parents=True, exist_ok=True)
         netcdf.write_dataset(path, made, {})
     return Geometry.from_dataset(netcdf.open_geometry(path)), path
