@@ -37,25 +37,31 @@ def make_geometry(pass_: Pass, span: Span, kernels: Path | None) -> Geometry:
         from the spin's axis, nominal rate and phase. Kernels without attitude at any time leave the attitude to that
         model, flagged as predicted; where they have it for other times, it is missing.
 
+        Fixed frames are those of the kernels, where they hold them. The rotation of Jupiter, its satellites and the
+        Sun is always that of pck00010 (and pck00011): it defines System III here.
+
     Raises
     ------
     GeometryError
         for kernels that cannot be used or do not cover the span.
     """
     attrs = {"pass": pass_.name}
-    read = None
+    read, frames = None, {}
     if kernels is None:
         track, pedigree = propagated(pass_, span)
         tracks, predicted = {"JUNO": track}, np.ones(track.edges.size - 1, bool)
         attrs["trajectory"] = f"propagated with J2 to J10 from the state at closest approach ({pedigree})"
     else:
         # Spares whoever has no kernels the time to load SPICE.
-        from pipeline.geometry.spice import read_attitude, read_tracks
+        from pipeline.geometry.spice import read_attitude, read_frames, read_tracks
 
         files = kernel_files(kernels)
         tracks, predicted = read_tracks(files, span)
         read = read_attitude(files, span)
+        frames = read_frames(files)
         attrs["trajectory"] = "SPICE kernels"
+        if frames:
+            attrs["frames"] = f"other than in juno_v12.tf: {', '.join(frames)}"
         attrs["kernels"] = "\n".join(p.name for p in files)
     tabulated = [body for body in ("SUN", "SSB", "EARTH") if body not in tracks]
     tracks |= {body: tabulated_track(body, span) for body in tabulated}
@@ -70,7 +76,7 @@ def make_geometry(pass_: Pass, span: Span, kernels: Path | None) -> Geometry:
         attrs["attitude"] = "SPICE kernels"
     grid = _shell_grid(pass_, span)
     shells = m_shell(apply(iau_jupiter(grid), tracks["JUNO"].position(grid)))
-    return Geometry(span, pass_.et, tracks, read[0], grid, shells, predicted, read[1], attrs)
+    return Geometry(span, pass_.et, tracks, read[0], grid, shells, predicted, read[1], frames, attrs)
 
 
 def _nominal_axis(pass_: Pass, span: Span, tracks: dict[str, Track]) -> tuple[NDArray[np.float64], str]:

@@ -8,6 +8,7 @@ SPICE, so it may be used in any process and thread.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,7 +21,16 @@ from pipeline.clock import Span
 from pipeline.dataset.quality import Quality
 from pipeline.errors import GeometryError, nearest
 from pipeline.geometry.attitude import Attitude, apply, compose
-from pipeline.geometry.frames import DYNAMIC, OBLIQUITY, SPACECRAFT, axis_rotation, resolve, tabulated, two_vector
+from pipeline.geometry.frames import (
+    DYNAMIC,
+    OBLIQUITY,
+    SPACECRAFT,
+    FixedFrame,
+    axis_rotation,
+    resolve,
+    tabulated,
+    two_vector,
+)
 from pipeline.geometry.propagate import ECLIPTIC_NORTH
 from pipeline.geometry.track import Track
 from pipeline.jupiter.rotation import orientations
@@ -49,6 +59,7 @@ class Geometry:
     shell_et, shell : grid of the M-shell of Juno: JRM33 of degree 13 with con2020, see `pipeline.jupiter.m_shell`.
     position_predicted : whether an interval of Juno's track is predicted or propagated (m).
     attitude_predicted : the same between instants of the attitude (n - 1).
+    own_frames : fixed frames that kernels define otherwise than the package does.
     attrs : what it was made from, for a reader.
     """
 
@@ -60,13 +71,14 @@ class Geometry:
     shell: Floats
     position_predicted: Bools
     attitude_predicted: Bools
+    own_frames: Mapping[str, FixedFrame] = field(default_factory=dict)
     attrs: Mapping[str, str] = field(default_factory=dict)
 
     # Frames
 
     @cached_property
     def _fixed(self) -> dict[str, tuple[str, Floats]]:
-        return resolve(tabulated(), (SPACECRAFT, "IAU_JUPITER"))
+        return resolve({**tabulated(), **self.own_frames}, (SPACECRAFT, "IAU_JUPITER"))
 
     @property
     def frames(self) -> list[str]:
@@ -212,6 +224,7 @@ class Geometry:
                     digest.update(name.encode() + (np.round(self.tracks[name].position(et), HASH_KM) + 0.0).tobytes())
             digest.update((np.round(self.attitude.matrix(fine)[:, ::2], HASH_UNIT) + 0.0).tobytes())
             digest.update(np.round(self.m_shell(et), HASH_UNIT).tobytes())
+            digest.update(_frames_text(self.own_frames).encode())
             self._hashes[first, last] = digest.hexdigest()[:32]
         return self._hashes[first, last]
 
@@ -233,7 +246,11 @@ class Geometry:
             data[f"{low}_edges"] = ((f"{low}_edge",), track.edges)
             data[f"{low}_coefficients"] = ((f"{low}_order", "xyz", f"{low}_interval"), track.coefficients)
         numbers = {"start": self.span.start, "stop": self.span.stop, "closest_approach": self.closest_approach}
-        attrs = {**numbers, **{f"made_{k}": v for k, v in self.attrs.items()}}
+        attrs = {
+            **numbers,
+            "own_frames": _frames_text(self.own_frames),
+            **{f"made_{k}": v for k, v in self.attrs.items()},
+        }
         return xr.Dataset(data, attrs=attrs)
 
     @classmethod
@@ -259,8 +276,16 @@ class Geometry:
             dataset["m_shell"].values,
             dataset["position_predicted"].values.astype(bool),
             dataset["attitude_predicted"].values[:-1].astype(bool),
+            {
+                n: FixedFrame(n, relative, tuple(values), tuple(axes))
+                for n, relative, values, axes in json.loads(attrs["own_frames"])
+            },
             {k[5:]: str(v) for k, v in attrs.items() if str(k).startswith("made_")},
         )
+
+
+def _frames_text(frames: Mapping[str, FixedFrame]) -> str:
+    return json.dumps([[f.name, f.relative, f.values, f.axes] for f in frames.values()])
 
 
 def _product(a: Floats, b: Floats) -> Floats:

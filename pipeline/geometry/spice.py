@@ -20,6 +20,7 @@ from spiceypy.utils.exceptions import NotFoundError, SpiceyError
 from pipeline.clock import Span, format_utc
 from pipeline.errors import GeometryError
 from pipeline.geometry.attitude import Attitude
+from pipeline.geometry.frames import FixedFrame, tabulated
 from pipeline.geometry.kernels import is_predicted
 from pipeline.geometry.propagate import DEGREE, INTERVAL, edges_over
 from pipeline.geometry.track import Track
@@ -31,6 +32,8 @@ JUNO, JUPITER, SPACECRAFT_ID, CLOCK_ID = -61, 599, -61000, -61
 TARGETS = {"JUNO": JUNO, "SUN": 10, "SSB": 0, "EARTH": 399, "IO": 501, "EUROPA": 502, "GANYMEDE": 503, "CALLISTO": 504}
 # C-kernels that are not of type 3 are sampled at this interval, seconds.
 SAMPLE = 1.0
+# Elements of two rotations that differ by less than this are equal but for the digits they are given to.
+SAME = 1e-9
 _LOCK = threading.RLock()
 
 
@@ -105,6 +108,45 @@ def read_tracks(files: Sequence[Path], span: Span) -> tuple[dict[str, Track], Bo
         if "JUNO" not in tracks:
             raise GeometryError("the kernels have Juno, but not Jupiter (599) at the same times")
         return tracks, np.array([_from_predicted(et) for et in (edges[1:] + edges[:-1]) / 2])
+
+
+def read_frames(files: Sequence[Path]) -> dict[str, FixedFrame]:
+    """Fixed frames (class 4) of Juno that the kernels define otherwise than the package does."""
+    known = tabulated()
+    with _pool(files):
+        found = [frame for number in _fixed_frames() if (frame := _fixed_frame(number)) is not None]
+    return {
+        frame.name: frame
+        for frame in found
+        if frame.name not in known
+        or frame.relative != known[frame.name].relative
+        or np.abs(frame.matrix() - known[frame.name].matrix()).max() > SAME
+    }
+
+
+def _fixed_frames() -> list[str]:
+    """Numbers of the frames in SPICE's pool that are Juno's own (-61xxx) and fixed to another."""
+    try:
+        names = spiceypy.gnpool("TKFRAME_-61*_SPEC", 0, 1000)
+    except (SpiceyError, NotFoundError):
+        return []
+    return sorted(name.split("_")[1] for name in names)
+
+
+def _fixed_frame(number: str) -> FixedFrame | None:
+    """A frame's definition; None if it has no name, or is given by a quaternion or in other units (none of Juno's is)."""
+    prefix = f"TKFRAME_{number}"
+    try:
+        name = spiceypy.gcpool(f"FRAME_{number}_NAME", 0, 1)[0]
+        kind, relative = (spiceypy.gcpool(f"{prefix}_{item}", 0, 1)[0] for item in ("SPEC", "RELATIVE"))
+        if kind == "MATRIX":
+            return FixedFrame(name, relative, tuple(map(float, spiceypy.gdpool(f"{prefix}_MATRIX", 0, 9))))
+        if kind != "ANGLES" or spiceypy.gcpool(f"{prefix}_UNITS", 0, 1)[0] != "DEGREES":
+            return None
+        angles, axes = spiceypy.gdpool(f"{prefix}_ANGLES", 0, 3), spiceypy.gipool(f"{prefix}_AXES", 0, 3)
+    except (SpiceyError, NotFoundError):
+        return None
+    return FixedFrame(name, relative, tuple(map(float, angles)), tuple(map(int, axes)))
 
 
 def _from_predicted(et: float) -> bool:

@@ -77,6 +77,21 @@ def test_every_fixed_frame_is_that_of_spice(kernels):
     assert {"JUNO_JUNOCAM", "JUNO_JIRAM_I", "JUNO_MWR_A1", "JUNO_UVS", "JUNO_SRU1", "JUNO_JADE_I"} <= fixed.keys()
 
 
+def test_frames_of_a_newer_frames_kernel_are_used_and_hashed(real_data, kernels, from_kernels, tmp_path, link):
+    text = (real_data / "spice" / "juno_v12.tf").read_text(errors="replace")
+    folder = link(tmp_path, [p.resolve() for p in kernels.iterdir() if p.suffix != ".tf"])
+    (folder / "juno_v99.tf").write_text(text.replace("0.583", "0.683"))
+    inside = Span(PJ1.et - 60, PJ1.et + 60)
+    geometry = make_geometry(PJ1, inside, folder)
+    with spiceypy.KernelPool([str(folder / "juno_v99.tf")]):
+        real = spiceypy.pxform(SPACECRAFT, "JUNO_JUNOCAM", 0.0)
+    assert from_kernels.own_frames == {}
+    assert set(geometry.own_frames) == {"JUNO_JUNOCAM"}
+    for made in (geometry, Geometry.from_dataset(geometry.to_dataset())):
+        assert_allclose(made.rotation(SPACECRAFT, "JUNO_JUNOCAM", PJ1.et)[0], real, atol=1e-12)
+    assert geometry.values_hash(Span(PJ1.et, PJ1.et + 1)) != from_kernels.values_hash(Span(PJ1.et, PJ1.et + 1))
+
+
 def test_position_and_attitude_of_the_camera_model(real_data, image_kernels):
     model = json.loads((real_data / "junocam" / "camera_model_JNCR_2016240_01M06152" / "juno_isd.json").read_text())
     et = model["center_ephemeris_time"]
