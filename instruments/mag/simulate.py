@@ -24,7 +24,7 @@ from instruments.mag.raw import FULL_RATE, INBOARD, OUTBOARD, SIMULATED
 from instruments.mag.raw_write import Stream, clock_counter, housekeeping_stream, science_stream, write_streams
 from instruments.mag.schemas import FRAMES
 from instruments.mag.sts_write import write_sts
-from pipeline.clock import TICKS, Sclk, Span, format_utc, parse_utc
+from pipeline.clock import TICKS, Sclk, Span, et_to_utc
 from pipeline.formats.packets import HEADER
 from pipeline.geometry import Geometry
 from pipeline.instrument import Truth
@@ -263,14 +263,16 @@ def code_of(k: NDArray[np.intp], known: Known) -> NDArray[np.uint8]:
 
 def day_files(scene: Scene, sampling: Sampling) -> Iterator[tuple[str, slice]]:
     """Name of each UTC day (YYYYDDD) and its vectors."""
-    et = scene.clock.to_et(scene.clock.encode(sampling.counter))
-    first, last = (format_utc(float(t), day_of_year=True)[:8] for t in et[[0, -1]])
-    if first == last:
-        yield first.replace("-", ""), slice(0, len(et))
-        return
-    middle = int(np.searchsorted(et, parse_utc(last)))
-    yield first.replace("-", ""), slice(0, middle)
-    yield last.replace("-", ""), slice(middle, len(et))
+    utc, _ = et_to_utc(scene.clock.to_et(scene.clock.encode(sampling.counter)))
+    days, first = np.unique(utc.astype("datetime64[D]"), return_index=True)
+    for day, start, stop in zip(days, first, np.append(first[1:], len(utc)), strict=True):
+        yield day_name(day), slice(int(start), int(stop))
+
+
+def day_name(day: np.datetime64) -> str:
+    """Year and day of year."""
+    year = day.astype("datetime64[Y]")
+    return f"{year}{(day - year.astype('datetime64[D]')).astype(int) + 1:03d}"
 
 
 def write_telemetry(
@@ -321,14 +323,13 @@ def damaged(streams: list[Stream], rng: Generator) -> tuple[list[Stream], Flags]
 
 def write_level_3(scene: Scene, raw_folder: Path, truth: xr.Dataset, known: Known, rng: Generator) -> None:
     """Level 3 in System III at full rate, with errors of the size of noise and counts."""
-    k = truth["range"].values.astype(np.intp)
-    variance = (
-        known["noise"]["rms"][0][k] ** 2 * truth["rate"].values / FULL_RATE + known["ranges"]["lsb"][k] ** 2 / 12.0
-    )
-    b = truth["b_pc"].values + rng.normal(size=(len(k), 3)) * np.sqrt(variance)[:, None]
-    et = truth["et"].values
+    truth = truth.isel(et=truth["range"].values >= 0)
+    k, et = truth["range"].values.astype(np.intp), truth["et"].values
+    noise = known["noise"]["rms"][0][k] ** 2 * truth["rate"].values / FULL_RATE
+    sigma = np.sqrt(noise + known["ranges"]["lsb"][k] ** 2 / 12.0)
+    b = truth["b_pc"].values + rng.normal(size=(len(k), 3)) * sigma[:, None]
     position = scene.geometry.position("IAU_JUPITER", et)
-    day = format_utc(float(et[0]), day_of_year=True)[:8].replace("-", "")
+    day = day_name(et_to_utc(et[:1])[0].astype("datetime64[D]")[0])
     folder = raw_folder / "JNO-J-3-FGM-CAL-V1.0" / "DATA" / "JUPITER" / "PC" / f"PERI-{scene.pass_.number:02d}"
     path = folder / f"fgm_jno_l3_{day}pc_pj{scene.pass_.number:02d}_v01.sts"
     write_sts(path, et, b, code_of(k, known), position, sensor="ob", simulated=True)

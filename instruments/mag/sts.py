@@ -131,9 +131,9 @@ def _look_at(path: Path, _modified: int, size: int) -> _File:
     if columns not in (11, 14):
         raise InputError(path, f"a row has {columns} numbers, 11 or 14 are expected", f"byte {first}")
     sensor = re.search(r"\b(ob|ib)_b\b", header, re.IGNORECASE)
-    start = float(_parse(path, content[first : first + len(line) + 1], columns, first).et[0])
-    begin = _line_start(content, end - 2, first)
-    stop = float(_parse(path, content[begin:end], columns, begin).et[0])
+    start = _time_of(path, line, first)
+    tail = content[max(first, end - 4096) : end].tobytes().split(b"\n")
+    stop = _time_of(path, next((row for row in reversed(tail) if row.strip()), line), end)
     return _File(
         path, content, first, end, columns, SENSORS[sensor[1].lower()] if sensor else NOT_STATED,
         "SIMULATED" in header.upper(), start, float(np.nextafter(max(start, stop), np.inf)),
@@ -222,6 +222,15 @@ def _times(values: Floats) -> tuple[Floats, Flags]:
     return et + np.where(agree & ~leap, off, 0.0), ~(agree | leap)
 
 
+def _time_of(path: Path, row: bytes, at: int) -> float:
+    """Et of one row."""
+    try:
+        return float(_times(np.array([[float(word) for word in row.split()[:7]]]))[0][0])
+    except (ValueError, IndexError) as error:
+        shown = row.decode("ascii", "replace").strip()[:60]
+        raise InputError(path, f"{shown!r} does not begin with a time", f"byte {at}") from error
+
+
 def _part(file: _File, span: Span | None) -> tuple[int, int]:
     """Bytes of the rows that can lie in a span, by bisection (rows are in time order but for `SLACK`)."""
     if span is None:
@@ -234,10 +243,10 @@ def _bisect(file: _File, et: float) -> int:
     low, high = file.first, file.end
     while low < high:
         middle = _line_start(file.content, (low + high) // 2, file.first)
-        length = np.flatnonzero(file.content[middle : middle + 4096] == 10)
-        after = middle + int(length[0]) + 1 if len(length) else file.end
-        if float(_parse(file.path, file.content[middle:after], file.columns, middle).et[0]) < et:
-            low = after
+        block = file.content[middle : min(middle + 4096, high)].tobytes()
+        rows = block.lstrip()  # blank lines belong to the row after them
+        if rows and _time_of(file.path, rows.split(b"\n", 1)[0], middle) < et:
+            low = middle + len(block) - len(rows) + rows.find(b"\n") + 1 if b"\n" in rows else file.end
         else:
             high = middle
     return low

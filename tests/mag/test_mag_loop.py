@@ -15,12 +15,16 @@ import xarray as xr
 
 sys.path.insert(0, str(Path(__file__).parent))
 from mag_forward import tables
-from mag_scene import CLOCK, Loop, field_of, finished, mean_of
+from mag_scene import CLOCK, Loop, field_of, finished, looped, mean_of, scene
 
 from calibration.tables import Table
 from instruments.mag import INSTRUMENT, calibrate, chain, simulate, sts
 from instruments.mag.frames import transpose
-from instruments.mag.schemas import FIELD
+from instruments.mag.schemas import FIELD, RANGE_UNKNOWN
+from pipeline.clock import Span
+from pipeline.dataset import check
+from pipeline.dataset.context import add_context
+from pipeline.dataset.quality import Quality
 from pipeline.testing.pulls import Result, compare_to_truth, judge_systematic, systematic_pulls
 
 WIDTHS = {"mag.field_1s": 1.0, "mag.field_60s": 60.0}
@@ -89,6 +93,52 @@ def test_level_3_gives_the_same_field(loop: Loop) -> None:
     assert field["sensor"].values[0] == 0
     spinning = loop.truth["mag.field"][["b_payload"]].assign_attrs(injected=0.01, et_tolerance=1e-4)
     assert failed(compare_to_truth(finished(field, "mag.field"), spinning, FIELD)) == set()
+
+
+def test_what_level_3_cannot_say_is_flagged(loop: Loop) -> None:
+    path = next(loop.folder.rglob("*.sts"))
+    span = Span(loop.scene.span.start + 100.0, loop.scene.span.start + 110.0)
+    data = sts.read_sts([sts.open_sts(path, CLOCK)], span, CLOCK)
+    data["b"].values[10:12] = np.nan
+    data["range_code"].values[20] = 0
+    data["time_conflict"].values[30] = True
+    known = [Table.read(INSTRUMENT.tables / f"{name}.yaml") for name in ("ranges", "noise", "archive")]
+    field = calibrate.field_from_archive(data, loop.scene.geometry, span, *known)
+    bits, b = field["quality"].values, field["b_pc"].values
+    assert np.flatnonzero(np.isnan(b).any(axis=1)).tolist() == [10, 11]
+    assert np.flatnonzero(bits & Quality.MISSING).tolist() == [10, 11]
+    assert np.flatnonzero(bits & RANGE_UNKNOWN.mask).tolist() == [20]
+    assert np.flatnonzero(bits & Quality.SUSPECT).tolist() == [30]
+    assert field["range"].values[20] == -1
+    stated = field["b_pc_random"].values
+    np.testing.assert_allclose(stated[20], stated[19], rtol=2e-3)  # judged by its size
+    check.check(
+        check.finish(
+            add_context(field, FIELD, loop.scene.geometry, CLOCK), FIELD, INSTRUMENT.flags, {}
+        ), FIELD, INSTRUMENT.flags
+    )  # fmt: skip
+
+
+def test_the_sensor_may_be_unknown(loop: Loop) -> None:
+    path = next(loop.folder.rglob("*.sts"))
+    span = Span(loop.scene.span.start + 100.0, loop.scene.span.start + 180.0)
+    data = sts.read_sts([sts.open_sts(path, CLOCK)], span, CLOCK)
+    data["sensor"].values[:] = sts.NOT_STATED
+    known = [Table.read(INSTRUMENT.tables / f"{name}.yaml") for name in ("ranges", "noise", "archive")]
+    field = calibrate.field_from_archive(data, loop.scene.geometry, span, *known)
+    mean = mean_of(field, loop.scene, 1.0)
+    assert set(mean["sensor"].values) == {255}
+    stated = np.abs(field["b_pc_systematic"].values).mean()
+    assert 0.3 * stated < np.abs(mean["b_pc_systematic"].values).mean() < 1.2 * stated
+
+
+def test_midnight_makes_two_files_and_one_product(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(simulate.RATES, "demo", ((np.inf, 4),))
+    two = looped(scene(39_600.0, 40_800.0), tmp_path)
+    assert [g.id for g in two.granules] == ["fgm_jno_l1_2016240", "fgm_jno_l1_2016241"]
+    assert failed(judged(two, two.field)) == set()
+    assert two.field.attrs["packets_truncated"] == 2
+    assert set(np.unique(two.field["range"])) <= {-1, 0, 1}
 
 
 # What the loop must notice

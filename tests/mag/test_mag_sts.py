@@ -140,6 +140,17 @@ def test_disorder_and_duplicates_are_repaired_and_counted(tmp_path: Path) -> Non
     assert counted(got) == {"rows_duplicate": 2, "rows_out_of_order": 2}
 
 
+def test_blank_lines_do_not_matter(tmp_path: Path) -> None:
+    path = written(tmp_path / "fgm_jno_l3_2016240pc_v01.sts")
+    whole = read(path)
+    header, rows = lines_of(path)
+    path.write_bytes(header + b"".join([*rows[:1000], *[b"\r\n"] * 300, *rows[1000:], b"\r\n", b"  \r\n"]))
+    for span in (None, Span(ET[0] - 1, ET[900]), Span(ET[990], ET[1010]), Span(ET[1500], ET[-1] + 1)):
+        got = read(path, span=span)
+        inside = slice(None) if span is None else span.contains(whole["et"].values)
+        np.testing.assert_array_equal(got["b"].values, whole["b"].values[inside])
+
+
 def test_fill_values_become_missing(tmp_path: Path) -> None:
     path = written(tmp_path / "fgm_jno_l3_2016240pc_v01.sts")
     header, rows = lines_of(path)
