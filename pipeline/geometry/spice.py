@@ -134,7 +134,7 @@ def _fixed_frames() -> list[str]:
 
 
 def _fixed_frame(number: str) -> FixedFrame | None:
-    """A frame's definition; None if it has no name, or is given by a quaternion or in other units (none of Juno's is)."""
+    """A frame's definition; None if it has no name, or comes as a quaternion or in other units (none does)."""
     prefix = f"TKFRAME_{number}"
     try:
         name = spiceypy.gcpool(f"FRAME_{number}_NAME", 0, 1)[0]

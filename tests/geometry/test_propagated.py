@@ -20,7 +20,8 @@ from pipeline.jupiter.shape import longitude_latitude, nearest_point
 from pipeline.passes import get_pass
 
 PJ1 = get_pass(1)
-TIMES = np.linspace(PJ1.et - 3600, PJ1.et + 3600, 241)
+# Not whole spins of 30 s apart.
+TIMES = np.linspace(PJ1.et - 3600, PJ1.et + 3600, 227)
 
 # Facts of the mission: pass, distance km, altitude km, planetocentric latitude, east longitude at closest approach.
 TABLE = [
