@@ -31,7 +31,7 @@ class OnDask:
         self._stopped = False
 
     def submit(self, function: Callable[..., Result], *arguments: Any) -> Future[Result]:
-        """Start a call on a worker; a worker that dies is replaced and the call made again, three times at most."""
+        """Start a call on a worker; a worker that dies is replaced, and the call made again."""
         if self._stopped:
             raise InterruptedError("the run was stopped")
         future = self.client.submit(function, *arguments, pure=False)
@@ -47,7 +47,8 @@ class OnDask:
             if it runs longer than `timeout` seconds (its worker is started anew then), or took its worker with it every
             time.
         """
-        began: float | None = None
+        at: str | None = None
+        began = 0.0
         while True:
             try:
                 return future.result(None if future.done() else POLL)
@@ -57,12 +58,12 @@ class OnDask:
             except KilledWorker as error:
                 raise PerijoveError("the worker process died on it each time: out of memory, or a crash") from error
             worker = self._worker_of(future) if timeout else None
-            if worker and began is None:
-                began = time.monotonic()
-            if worker and began and timeout and time.monotonic() - began > timeout:
+            if worker != at:  # it has begun, or begun anew because its worker died
+                at, began = worker, time.monotonic()
+            if at and timeout and time.monotonic() - began > timeout:
                 future.cancel()
                 # A running call cannot be stopped, only its process.
-                self.client.restart_workers([worker], timeout=30, raise_for_error=False)
+                self.client.restart_workers([at], timeout=10, raise_for_error=False)
                 raise PerijoveError(f"not done after {timeout:g} s: given up (--timeout)")
 
     def drop(self, futures: list[Future[Any]], timeout: float | None) -> None:
@@ -96,7 +97,7 @@ def cluster(workers: int, address: str | None) -> Iterator[Client]:
     """
     if address is not None:
         try:
-            client = Client(address, timeout="10s", set_as_default=False)
+            client = Client(address, timeout="5s", set_as_default=False)
         except (OSError, ValueError) as error:
             raise UsageError(f"no Dask scheduler answers at {address}: {error}") from error
         with client:
@@ -106,6 +107,8 @@ def cluster(workers: int, address: str | None) -> Iterator[Client]:
     settings = {
         "distributed.nanny.pre-spawn-environ": SINGLE_THREAD,
         "distributed.worker.memory.terminate": 0.98,
+        # A call that took a worker with it is made once more, in case it was not its fault.
+        "distributed.scheduler.allowed-failures": 1,
         # One call at a worker at a time: none is lost with a worker that another one killed.
         "distributed.scheduler.worker-saturation": 1.0,
     }

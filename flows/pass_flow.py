@@ -40,7 +40,7 @@ def run_pass(
     progress : called with a product's identity, its segments done and their number.
     timeout : seconds a segment may run before its product is given up.
     """
-    with prefect_api(), cluster(workers, address) as client:
+    with cluster(workers, address) as client, prefect_api():
         executor = OnDask(client)
 
         @flow(name="perijove pass", flow_run_name=f"PJ{session.pass_.number:02d}", validate_parameters=False,
