@@ -6,7 +6,7 @@ import logging
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar, cast
 
@@ -14,12 +14,22 @@ from dask import config
 from distributed import Client, KilledWorker, LocalCluster
 
 from flows.settings import SINGLE_THREAD
+from flows.signals import block, kept
 from pipeline.errors import PerijoveError, UsageError
 
 Result = TypeVar("Result")
 
 # Seconds between two looks at what the workers are doing.
 POLL = 0.5
+# Of a local cluster.
+SETTINGS = {
+    "distributed.nanny.pre-spawn-environ": SINGLE_THREAD,
+    "distributed.worker.memory.terminate": 0.98,
+    # A call that took a worker with it is made once more, in case it was not its fault.
+    "distributed.scheduler.allowed-failures": 1,
+    # One call at a worker at a time: none is lost with a worker that another one killed.
+    "distributed.scheduler.worker-saturation": 1.0,
+}
 
 
 class OnDask:
@@ -87,48 +97,58 @@ class OnDask:
 
 
 @contextmanager
-def cluster(workers: int, address: str | None) -> Iterator[Client]:
+def cluster(workers: int, address: str | None) -> Iterator[Future[Client]]:
     """Client of the scheduler at `address`, or of a local cluster of `workers` processes that ends with it.
+
+    A local cluster is there when the future is done; other things may be started meanwhile.
 
     Raises
     ------
     UsageError
         if no scheduler answers at the address, or its workers cannot do the work.
     """
+    client: Future[Client] = Future()
     if address is not None:
-        try:
-            client = Client(address, timeout="5s", set_as_default=False)
-        except (OSError, ValueError) as error:
-            raise UsageError(f"no Dask scheduler answers at {address}: {error}") from error
-        with client:
-            _check_workers(client, address)
+        with _connected(address) as connected:
+            client.set_result(connected)
             yield client
         return
-    settings = {
-        "distributed.nanny.pre-spawn-environ": SINGLE_THREAD,
-        "distributed.worker.memory.terminate": 0.98,
-        # A call that took a worker with it is made once more, in case it was not its fault.
-        "distributed.scheduler.allowed-failures": 1,
-        # One call at a worker at a time: none is lost with a worker that another one killed.
-        "distributed.scheduler.worker-saturation": 1.0,
-    }
     for name in ("distributed", "distributed.client", "distributed.gc"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    with (
-        config.set(settings),
-        LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            processes=True,
-            # Without a dashboard the scheduler still listens for its health; not on a port that others want.
-            dashboard_address="127.0.0.1:0",
-            scheduler_kwargs={"dashboard": False},
-            silence_logs=logging.CRITICAL,
-            # Worker processes import the project from where it is installed, whatever the working folder holds.
-            preload=["perijove"],
-        ) as local,
-        Client(local, set_as_default=False) as client,
-    ):
+    with config.set(SETTINGS), ThreadPoolExecutor(1, "cluster", initializer=block) as starter:
+        client = starter.submit(_start, workers)
+        try:
+            yield client
+        finally:
+            with kept():
+                started = client.result()
+                started.close()
+                started.cluster.close()
+
+
+def _start(workers: int) -> Client:
+    local = LocalCluster(
+        n_workers=workers,
+        threads_per_worker=1,
+        processes=True,
+        # Without a dashboard the scheduler still listens for its health; not on a port that others want.
+        dashboard_address="127.0.0.1:0",
+        scheduler_kwargs={"dashboard": False},
+        silence_logs=logging.CRITICAL,
+        # Worker processes import the project from where it is installed, whatever the working folder holds.
+        preload=["perijove"],
+    )
+    return Client(local, set_as_default=False)
+
+
+@contextmanager
+def _connected(address: str) -> Iterator[Client]:
+    try:
+        client = Client(address, timeout="5s", set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"no Dask scheduler answers at {address}: {error}") from error
+    with client:
+        _check_workers(client, address)
         yield client
 
 

@@ -7,6 +7,7 @@ result persistence and retries are off, and Prefect never runs inside a Dask wor
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 from prefect import flow, task
@@ -16,6 +17,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.cluster import OnDask, cluster
 from flows.server import prefect_api
+from flows.signals import exit_at_once
 from pipeline.runs.execute import Made
 from pipeline.runs.plan import Plan
 from pipeline.runs.run import MakeRound, Progress, Session, make_if_ready
@@ -40,8 +42,11 @@ def run_pass(
     progress : called with a product's identity, its segments done and their number.
     timeout : seconds a segment may run before its product is given up.
     """
-    with cluster(workers, address) as client, prefect_api():
-        executor = OnDask(client)
+    with ExitStack() as stack:
+        with exit_at_once():
+            client = stack.enter_context(cluster(workers, address))
+            stack.enter_context(prefect_api())
+            executor = OnDask(client.result())
 
         @flow(name="perijove pass", flow_run_name=f"PJ{session.pass_.number:02d}", validate_parameters=False,
               task_runner=ThreadPoolTaskRunner(max_workers=max(4, 2 * workers)))  # fmt: skip

@@ -16,6 +16,8 @@ import uvicorn
 from prefect.events.worker import EventsWorker
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from flows.signals import kept
+
 STARTUP, SHUTDOWN = 120.0, 3.0
 
 
@@ -41,11 +43,12 @@ class _Server(uvicorn.Server):
         return f"http://127.0.0.1:{self.socket.getsockname()[1]}/api"
 
     def __exit__(self, *_: object) -> None:
-        # What tasks reported is sent in the background: a server that stops before would be waited for in vain.
-        EventsWorker.drain_all(timeout=SHUTDOWN)
-        self.should_exit = True
-        self.thread.join(SHUTDOWN)
-        self.socket.close()
+        with kept():
+            # What tasks reported is sent in the background: a server that stops before would be waited for in vain.
+            EventsWorker.drain_all(timeout=SHUTDOWN)
+            self.should_exit = True
+            self.thread.join(SHUTDOWN)
+            self.socket.close()
 
 
 @contextmanager

@@ -173,9 +173,11 @@ def _run(request: Any, workers: int, address: str | None, timeout: float) -> dic
         with Progress(len(plan.to_make())) as progress:
             progress.note("starting Prefect and the Dask workers")
             from flows.settings import prepare_environment
+            from flows.signals import exit_at_once
 
             prepare_environment(session.store.root)
-            from flows.pass_flow import run_pass
+            with exit_at_once():
+                from flows.pass_flow import run_pass
 
             run_pass(session, rounds, workers=workers, address=address, progress=progress.update, timeout=timeout)
 

@@ -237,9 +237,7 @@ def step(
     return declare
 
 
-def _signature(
-    function: Callable[..., Any], instrument: str
-) -> tuple[tuple[Need, ...], tuple[Parameter, ...]]:
+def _signature(function: Callable[..., Any], instrument: str) -> tuple[tuple[Need, ...], tuple[Parameter, ...]]:
     hints = typing.get_type_hints(function, include_extras=True)
     needs: list[Need] = []
     parameters: list[Parameter] = []
@@ -275,9 +273,7 @@ def _need(step_name: str, instrument: str, name: str, hint: Any) -> Need:
     }
     kind = kinds.get(getattr(base, "__name__", ""))
     if kind is None:
-        raise TypeError(
-            f"step {step_name}: argument {name} is annotated {hint!r}, which is no input of a step"
-        )
+        raise TypeError(f"step {step_name}: argument {name} is annotated {hint!r}, which is no input of a step")
     return Need(name, kind, f"{instrument}.{name}" if kind == "table" else "", optional)
 
 

@@ -20,7 +20,7 @@ ALL = ("faulty.good", "faulty.bad", "faulty.after", "faulty.without")
 @pytest.fixture(scope="module")
 def two_workers(plugins: None) -> Iterator[OnDask]:
     with cluster(2, None) as client:
-        yield OnDask(client)
+        yield OnDask(client.result())
 
 
 def run_on(
@@ -39,7 +39,7 @@ def test_two_workers_make_the_same_bytes(two_workers: OnDask, raw: Path, store: 
 @pytest.mark.parametrize("workers", [1, 4])
 def test_any_number_of_workers_makes_the_same_bytes(raw: Path, store: Path, tmp_path: Path, workers: int) -> None:
     with cluster(workers, None) as client:
-        run_on(OnDask(client), raw, tmp_path / "dask")
+        run_on(OnDask(client.result()), raw, tmp_path / "dask")
     assert product_bytes(tmp_path / "dask") == product_bytes(store)
 
 
@@ -93,7 +93,7 @@ def _sleep(seconds: float) -> None:
 
 def test_scheduler_at_an_address(two_workers: OnDask, raw: Path, store: Path, tmp_path: Path) -> None:
     with cluster(1, two_workers.client.scheduler.address) as client:
-        run_on(OnDask(client), raw, tmp_path / "dask")
+        run_on(OnDask(client.result()), raw, tmp_path / "dask")
     assert product_bytes(tmp_path / "dask") == product_bytes(store)
     assert two_workers.client.ncores(), "somebody else's workers go on"
 

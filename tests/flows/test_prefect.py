@@ -142,7 +142,7 @@ def test_scheduler_of_ones_own(raw: Path, store: Path, tmp_path: Path) -> None:
     from flows.cluster import cluster
 
     with cluster(1, None) as client:
-        dask = ("--dask", client.scheduler.address)
+        dask = ("--dask", client.result().scheduler.address)
         process = command("run", 1, "--instrument", "tally", "--raw", raw, "--store", tmp_path / "s", *dask)
     assert process.returncode == 0, process.stderr
     assert product_bytes(tmp_path / "s") == product_bytes(store)
