@@ -13,7 +13,7 @@ from typing import Any
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows.cluster import OnDask, cluster
 from flows.server import prefect_api
@@ -48,8 +48,10 @@ def run_pass(
             stack.enter_context(prefect_api())
             executor = OnDask(client.result())
 
+        threads: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=max(4, 2 * workers))
+
         @flow(name="perijove pass", flow_run_name=f"PJ{session.pass_.number:02d}", validate_parameters=False,
-              task_runner=ThreadPoolTaskRunner(max_workers=max(4, 2 * workers)))  # fmt: skip
+              task_runner=threads)  # fmt: skip
         def pass_flow(pass_number: int) -> None:
             del pass_number  # shown in Prefect's interface
             rounds(lambda plan: _round(plan, session, executor, progress, timeout))
@@ -72,7 +74,7 @@ def _round(
     try:
         for name, planned in by_name.items():
             before = [futures[str(p.identity)] for p in planned.needed() if str(p.identity) in futures]
-            futures[name] = make.submit(name, wait_for=before)
+            futures[name] = make.submit(name, return_state=False, wait_for=before)
         return {name: future.result() for name, future in futures.items()}
     except BaseException:
         # An interrupted flow waits for its tasks, and those for their segments.

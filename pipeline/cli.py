@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -201,7 +201,9 @@ def plan(as_json: bool, **options: Any) -> None:
 @click.option("--scale", type=click.Choice(["demo", "full"]), default="demo", show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
 @JSON
-def simulate(pass_number: int, out: Path, instruments: tuple[str, ...], scale: str, seed: int, as_json: bool) -> None:
+def simulate(
+    pass_number: int, out: Path, instruments: tuple[str, ...], scale: Literal["demo", "full"], seed: int, as_json: bool
+) -> None:
     """Write the raw products of a simulated pass, and the truth they were made from."""
     from pipeline.report import terminal
     from pipeline.scene.simulate import simulate_pass

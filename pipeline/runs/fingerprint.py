@@ -109,8 +109,7 @@ def fingerprint(instrument: Instrument, step: Step) -> str:
         form = registry.load(step.raw.split(".")[0]).format(step.raw)
         roots |= {form.read.__module__, form.open.__module__}
     declaration = step.function.__module__.rpartition(".")[0]
-    schema = repr(instrument.product(step.produces).schema)
-    return hashlib.sha256(f"{schema} {_digest(roots, declaration)}".encode()).hexdigest()
+    return hashlib.sha256(f"{schema!r} {_digest(roots, declaration)}".encode()).hexdigest()
 
 
 def reached_digest(module: str) -> str:

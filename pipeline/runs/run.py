@@ -370,7 +370,7 @@ def absent_entry(name: str, status: str, reason: str | None) -> dict[str, Any]:
 def _versions() -> dict[str, Any]:
     """What bytes may depend on besides the keys."""
     names = ("perijove", "numpy", "scipy", "xarray", "h5py", "h5netcdf")
-    simd = np.show_config(mode="dicts")["SIMD Extensions"].get("found", [])  # type: ignore[index]
+    simd = np.show_config(mode="dicts")["SIMD Extensions"].get("found", [])
     machine = {"python": platform.python_version(), "machine": platform.machine(), "simd": simd}
     return machine | {n: version(n) for n in names}
 

@@ -254,7 +254,7 @@ class Store:
 
     def garbage(self, keep_runs: int) -> list[Path]:
         """Product and geometry files that none of the newest `keep_runs` runs names, and abandoned work."""
-        named = set()
+        named: set[str] = set()
         for record in itertools.islice(self.runs(), keep_runs):
             named.update(p["path"] for p in record["products"] if p["path"])
             named.add(str(self.root / record["geometry"]) if record["geometry"] else "")
