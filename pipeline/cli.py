@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import click
 
-from pipeline.errors import PerijoveError
+from pipeline.errors import InputError, PerijoveError
 
 PASS = click.IntRange(0)
 
@@ -25,8 +25,18 @@ class _Commands(click.Group):
         try:
             return super().invoke(context)
         except PerijoveError as error:
-            click.secho(f"perijove: {error}", err=True, fg="red" if sys.stderr.isatty() else None)
+            self._say(str(error))
             context.exit(error.exit_status)
+        except OSError as error:
+            # A place that cannot be written or read; without a name it is nothing the user could see to.
+            if error.filename is None:
+                raise
+            self._say(f"{error.filename}: {error.strerror}")
+            context.exit(InputError.exit_status)
+
+    @staticmethod
+    def _say(text: str) -> None:
+        click.secho(f"perijove: {text}", err=True, fg="red" if sys.stderr.isatty() else None)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -345,7 +355,7 @@ def gc(store: Path, keep_runs: int, as_json: bool) -> None:
     from pipeline.report import terminal
     from pipeline.runs.store import Store
 
-    files, freed = Store(store).prepare().collect(keep_runs)
+    files, freed = Store(store).collect(keep_runs)
     _print({"files": files, "bytes": freed}, as_json, terminal.show_collected)
 
 

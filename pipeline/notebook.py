@@ -13,16 +13,16 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from calibration.library import Library
 from calibration.tables import Table
 from pipeline import registry
-from pipeline.clock import Sclk, Span, parse_utc
+from pipeline.clock import Sclk, Span
 from pipeline.dataset import netcdf
 from pipeline.errors import InputError, UsageError, nearest
 from pipeline.instrument import Granule, RawFormat
 from pipeline.passes import pass_of
 from pipeline.runs.compare import compare_runs
 from pipeline.runs.execute import Executor, InProcess
+from pipeline.runs.listing import et_of, library_of
 from pipeline.runs.run import Request, Session, absent_entry, carry_out, prepare, product_entry, with_executor
 from pipeline.runs.store import Store
 
@@ -65,9 +65,9 @@ def open_product(name: str, store: str | Path | None) -> xr.Dataset:
 
 def table(instrument: str, name: str, time: str | float, context: str, store: str | Path | None) -> Table:
     """See `perijove.table`."""
-    et = float(parse_utc(time)) if isinstance(time, str) else float(time)
+    et = et_of(time) if isinstance(time, str) else float(time)
     registry.load(instrument)
-    library = Library({i.name: i.tables for i in registry.available()}, Path(store or default_store()))
+    library = library_of(Path(store or default_store()))
     return library.context(context).select(instrument, name, Span(et, float(np.nextafter(et, np.inf))))[0][0]
 
 
@@ -164,7 +164,7 @@ def plan_of(request: Request) -> dict[str, Any]:
     """What a request would make: ``{"make": [...], "keep": N, "blocked": [...], "quarantined": [...]}``."""
     session = prepare(request)
     planned = session.plan()
-    make = [shown(product_entry(p, None)) | {"status": "make", "made": False} for p in planned.to_make()]
+    make = [shown(product_entry(p, None)) | {"status": "make", "reason": None} for p in planned.to_make()]
     blocked = [shown(absent_entry(b["identity"], "blocked", b["reason"])) for b in planned.blocked]
     keep = len(planned.products) - len(make)
     return {"make": make, "keep": keep, "blocked": blocked, "quarantined": session.discovery.quarantined}

@@ -27,6 +27,7 @@ def demo(out: Path, run: Callable[[Request], dict[str, Any]]) -> dict[str, Any]:
     dict
         ``{"ok", "seconds", "peak_mb", "raw", "truth", "store", "page", "run", "verification"}``
     """
+    out = out.resolve()
     if out.exists() and any(out.iterdir()) and not (out / "raw").is_dir():
         raise UsageError(f"{out} holds something else: name another folder with --out")
     started = time.perf_counter()

@@ -11,11 +11,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as RichProgress
 from rich.table import Table
+from rich.text import Text
 
 # Written to a file or a pipe, tables are not folded at the 80 columns that rich takes then.
 WIDTH = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160
-OUT = Console(highlight=False, soft_wrap=True, width=WIDTH)
-ERR = Console(stderr=True, highlight=False)
+# Without markup: reasons, paths and sources hold brackets of their own.
+OUT = Console(highlight=False, markup=False, soft_wrap=True, width=WIDTH)
+ERR = Console(stderr=True, highlight=False, markup=False)
+# Digits of a hash or key: enough to name it by.
+DIGITS = 12
 
 _STATUS = {"made": "green", "kept": "dim", "blocked": "yellow", "failed": "red", "quarantined": "red"}
 
@@ -27,7 +31,7 @@ class Progress:
         self.products = products
         self.tasks: dict[str, TaskID] = {}
         self.bars = RichProgress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
@@ -49,7 +53,7 @@ class Progress:
 
     def note(self, text: str) -> None:
         """Say what is going on before the first product."""
-        self.bars.update(self.status, description=f"[dim]{text}")
+        self.bars.update(self.status, description=text)
 
     def update(self, name: str, done: int, total: int) -> None:
         """A product's segments done and their number."""
@@ -61,12 +65,21 @@ class Progress:
             self.finished.add(name)
             self.bars.update(self.status, completed=len(self.finished))
             if not ERR.is_terminal:
-                ERR.print(f"{name}: {total} segment{'s' if total > 1 else ''}")
+                ERR.print(f"{name}: {_count(total, 'segment')}", soft_wrap=True)
 
 
 def show_waiting(holder: str) -> None:
     """Another run holds the pass."""
     ERR.print(f"waiting for another run of this pass (process {holder}) ...")
+
+
+def _say(*parts: str | tuple[str, str]) -> None:
+    """A line of texts, or pairs of text and style."""
+    OUT.print(Text.assemble(*parts))
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def _table(*columns: str) -> Table:
@@ -93,11 +106,10 @@ def show_run(record: dict[str, Any]) -> None:
     """A run's products, what went wrong, time and memory."""
     table = _table("product", "status", "seconds", "records", "MB", "why")
     for p in record["products"]:
-        style = _STATUS[p["status"]]
         made = p["made"]
         table.add_row(
             p["identity"],
-            f"[{style}]{p['status']}",
+            Text(p["status"], _STATUS[p["status"]]),
             f"{p['seconds']:.1f}" if made else "",
             str(p["records"]) if made else "",
             f"{p['bytes'] / 1e6:.1f}" if made else "",
@@ -105,58 +117,61 @@ def show_run(record: dict[str, Any]) -> None:
         )
     OUT.print(table)
     for bad in record["quarantined"]:
-        OUT.print(f"[red]not usable[/] {bad['reason']}")
+        _say(("not usable", "red"), f" {bad['reason']}")
     if record["superseded"]:
-        OUT.print(f"[dim]{len(record['superseded'])} older versions or other forms of granules not used")
-    OUT.print(f"[dim]run {record['run']}: {record['seconds']:.1f} s, {record['peak_mb']:.0f} MB at most[/]")
+        number = _count(len(record["superseded"]), "granule")
+        _say((f"{number} not used: another version or form is better", "dim"))
+    _say((f"run {record['run']}: {record['seconds']:.1f} s, {record['peak_mb']:.0f} MB at most", "dim"))
 
 
 def show_plan(document: dict[str, Any]) -> None:
     """What would be made and why."""
     if not document["make"]:
-        OUT.print("nothing to make")
+        _say("nothing to make")
     else:
         table = _table("would make", "why")
         for p in document["make"]:
             table.add_row(p["identity"], _reasons(p["why"]))
         OUT.print(table)
     for blocked in document["blocked"]:
-        OUT.print(f"[yellow]blocked[/] {blocked['identity']}: {blocked['reason']}")
-    OUT.print(f"[dim]{document['keep']} products stay as they are")
+        _say(("blocked", "yellow"), f" {blocked['identity']}: {blocked['reason']}")
+    for bad in document["quarantined"]:
+        _say(("not usable", "red"), f" {bad['reason']}")
+    _say((f"kept as they are: {_count(document['keep'], 'product')}", "dim"))
 
 
 def show_simulation(document: dict[str, Any]) -> None:
     """What a simulation wrote."""
-    OUT.print(f"raw products   {document['raw']}  ({document['files']} files, {document['bytes'] / 1e6:.1f} MB)")
-    OUT.print(f"truth          {document['truth']}  ({len(document['products'])} products)")
+    _say(f"raw products   {document['raw']}  ({_count(document['files'], 'file')}, {document['bytes'] / 1e6:.1f} MB)")
+    _say(f"truth          {document['truth']}  ({_count(len(document['products']), 'product')})")
 
 
 def show_verification(document: dict[str, Any]) -> None:
     """Integrity and, with a truth, the closed loop."""
     bad = [p for p in document["products"] if not p["ok"]]
-    OUT.print(f"{len(document['products']) - len(bad)} of {len(document['products'])} products are what they say")
+    _say(f"{len(document['products']) - len(bad)} of {len(document['products'])} products are what they say")
     for p in bad:
-        OUT.print(f"[red]wrong[/] {p['identity']}: {p['problem']}")
+        _say(("wrong", "red"), f" {p['identity']}: {p['problem']}")
     if "variables" in document:
         table = _table("product", "variable", "n", "test", "flagged", "mean", "std", "68 %", "95 %", "KS p", "")
         for v in document["variables"]:
             numbers = [v[k] for k in ("pull_mean", "pull_std", "coverage68", "coverage95", "ks_p")]
             cells = ["" if x is None else f"{x:.3f}" for x in numbers]
-            verdict = "[green]ok" if v["ok"] else f"[red]{v['why']}"
+            verdict = Text("ok", "green") if v["ok"] else Text(v["why"], "red")
             table.add_row(
                 v["product"], v["variable"], str(v["n"]), v["test"], f"{100 * v['flagged']:.2f} %", *cells, verdict
             )
         OUT.print(table)
-    OUT.print("[green]verified" if document["ok"] else "[red]NOT verified")
+    _say(("verified", "green") if document["ok"] else ("NOT verified", "red"))
 
 
 def show_comparison(document: dict[str, Any]) -> None:
     """How far two runs are apart."""
-    OUT.print(f"{document['same']} products have equal keys in both runs")
+    _say(f"the same in both runs: {_count(document['same'], 'product')}")
     for product in document["products"]:
-        OUT.print(f"[bold]{product['identity']}[/]  {_reasons(product['why'])}")
+        _say((product["identity"], "bold"), f"  {_reasons(product['why'])}")
         if "problem" in product:
-            OUT.print(f"  [yellow]{product['problem']}")
+            _say((f"  {product['problem']}", "yellow"))
             continue
         table = _table("variable", "n", "changed", "max", "rms", "units", "max sigma", "rms sigma")
         for v in product["variables"]:
@@ -168,53 +183,53 @@ def show_comparison(document: dict[str, Any]) -> None:
         OUT.print(table)
     for side in ("a", "b"):
         for identity in document[f"only_{side}"]:
-            OUT.print(f"[dim]only in {document[side]}:[/] {identity}")
+            _say((f"only in {document[side]}: ", "dim"), identity)
 
 
 def show_explanation(document: dict[str, Any], indent: str = "") -> None:
     """A product's origin, with its inputs below it."""
-    simulated = " [yellow](simulated)[/]" if document["simulated"] else ""
-    OUT.print(f"{indent}[bold]{document['identity']}[/]{simulated}  {document['title']}")
+    simulated = " (simulated)" if document["simulated"] else ""
+    _say(indent, (document["identity"], "bold"), (simulated, "yellow"), f"  {document['title']}")
     step = document["step"]
     does = (step["does"] or "").partition("\n")[0]
-    OUT.print(f"{indent}  step       {step['step']} version {step['version']}: {does}")
+    _say(f"{indent}  step       {step['step']} version {step['version']}: {does}")
     if "fingerprint" in step:
-        OUT.print(f"{indent}             [yellow]made by code that is not the released one of this version[/]")
-    OUT.print(f"{indent}  key        {document['key']}")
-    OUT.print(f"{indent}  file       {document['path']}")
+        _say((f"{indent}             made by code that is not the released one of this version", "yellow"))
+    _say(f"{indent}  key        {document['key']}")
+    _say(f"{indent}  file       {document['path']}")
     for name, granule in document["raw"].items():
-        OUT.print(f"{indent}  raw        {name} ({granule['format']}, {len(granule['files'])} files)")
+        _say(f"{indent}  raw        {name} ({granule['format']}, {_count(len(granule['files']), 'file')})")
     for table in document["tables"]:
         words = " ".join(f"{n}={c}" for n, c in table.get("pedigrees", {}).items())
-        OUT.print(f"{indent}  table      {table['name']} {table['hash'][:12]} {words}")
+        _say(f"{indent}  table      {table['name']} {table['hash'][:DIGITS]} {words}")
     for name, value in document["parameters"].items():
-        OUT.print(f"{indent}  parameter  {name} = {value}")
-    OUT.print(f"{indent}  window     {document['window']}")
-    OUT.print(f"{indent}  runs       {', '.join(document['runs'][-3:])}")
+        _say(f"{indent}  parameter  {name} = {value}")
+    _say(f"{indent}  window     {document['window']}")
+    _say(f"{indent}  runs       {', '.join(document['runs'][-3:])}")
     for argument, value in document["inputs"].items():
         _show_input(argument, value, indent)
 
 
 def _show_input(argument: str, value: Any, indent: str) -> None:
     if value is None:
-        OUT.print(f"{indent}  input      {argument}: absent")
+        _say(f"{indent}  input      {argument}: absent")
     elif "identity" in value:
-        OUT.print(f"{indent}  input      {argument}:")
+        _say(f"{indent}  input      {argument}:")
         show_explanation(value, indent + "    ")
     elif "key" in value:
-        OUT.print(f"{indent}  input      {argument}: {value['key'][:12]}, no longer in the store")
+        _say(f"{indent}  input      {argument}: {value['key'][:DIGITS]}, no longer in the store")
     else:
-        OUT.print(f"{indent}  input      {argument}: {len(value)} products")
+        _say(f"{indent}  input      {argument}: {_count(len(value), 'product')}")
 
 
 def show_rows(what: str, rows: list[dict[str, Any]]) -> None:
     """Rows of a listing."""
     if not rows:
-        OUT.print(f"no {what}")
+        _say(f"no {what}")
         return
     table = _table(*rows[0])
     for row in rows:
-        table.add_row(*(_cell(v) for v in row.values()))
+        table.add_row(*(_cell(v)[: DIGITS if k in ("key", "hash", "base") else None] for k, v in row.items()))
     OUT.print(table)
 
 
@@ -230,14 +245,15 @@ def show_table(document: dict[str, Any]) -> None:
     """A calibration table's entries."""
     for entry in document["entries"]:
         table = entry["table"]
-        OUT.print(f"[bold]{document['name']}[/]  {table['title']}")
-        OUT.print(f"[dim]valid {entry['start'] or 'always'} to {entry['stop'] or 'ever'}, hash {table['hash'][:12]}")
+        _say((document["name"], "bold"), f"  {table['title']}")
+        valid = " ".join(f"{word} {entry[end]}" for word, end in (("from", "start"), ("until", "stop")) if entry[end])
+        _say((f"valid {valid or 'at all times'}, hash {table['hash'][:DIGITS]}", "dim"))
         for name, q in table["quantities"].items():
             shape = " x ".join(q["dims"]) or "scalar"
-            OUT.print(f"  [bold]{name}[/] ({shape}, {q['units']}) [{q['pedigree']}]", markup=True)
-            OUT.print(f"    value        {_short(q['value'])}", markup=False)
-            OUT.print(f"    uncertainty  {_short(q['uncertainty'])}", markup=False)
-            OUT.print(f"    source       {q['source']}", markup=False)
+            _say("  ", (name, "bold"), f" ({shape}, {q['units']}) [{q['pedigree']}]")
+            _say(f"    value        {_short(q['value'])}")
+            _say(f"    uncertainty  {_short(q['uncertainty'])}")
+            _say(f"    source       {q['source']}")
 
 
 def _short(value: Any) -> str:
@@ -247,7 +263,7 @@ def _short(value: Any) -> str:
 
 def show_certified(document: dict[str, Any]) -> None:
     """A new context."""
-    OUT.print(f"context {document['context']} certified ({document['hash'][:12]}); use it with --context")
+    _say(f"context {document['context']} certified ({document['hash'][:DIGITS]}); use it with --context")
 
 
 def show_size(document: dict[str, int]) -> None:
@@ -255,30 +271,30 @@ def show_size(document: dict[str, int]) -> None:
     table = _table("folder", "MB")
     for name, size in document.items():
         table.add_row(name, f"{size / 1e6:.1f}")
-    table.add_row("[bold]all", f"{sum(document.values()) / 1e6:.1f}")
+    table.add_row(Text("all", "bold"), f"{sum(document.values()) / 1e6:.1f}")
     OUT.print(table)
 
 
 def show_collected(document: dict[str, int]) -> None:
     """What garbage collection freed."""
-    OUT.print(f"deleted {document['files']} files, {document['bytes'] / 1e6:.1f} MB")
+    _say(f"deleted {_count(document['files'], 'file')}, {document['bytes'] / 1e6:.1f} MB")
 
 
 def show_page(document: dict[str, str]) -> None:
     """Where the page is."""
-    OUT.print(f"page           {document['page']}")
+    _say(f"page           {document['page']}")
 
 
 def show_export(document: dict[str, str]) -> None:
     """Where the exported file is."""
-    OUT.print(document["path"])
+    _say(document["path"])
 
 
 def show_doctor(document: dict[str, Any]) -> None:
     """Checks with advice."""
     table = _table("", "what", "found", "advice")
     for c in document["checks"]:
-        table.add_row("[green]ok" if c["ok"] else "[red]!!", c["what"], c["found"], c["advice"])
+        table.add_row(Text("ok", "green") if c["ok"] else Text("!!", "red"), c["what"], c["found"], c["advice"])
     OUT.print(table)
 
 
@@ -287,5 +303,5 @@ def show_demo(document: dict[str, Any]) -> None:
     show_verification(document["verification"])
     OUT.print()
     for label in ("raw", "truth", "store", "page"):
-        OUT.print(f"{label:<10} {document[label]}")
-    OUT.print(f"[bold]{document['seconds']:.0f} s, {document['peak_mb']:.0f} MB at most[/]")
+        _say(f"{label:<10} {document[label]}")
+    _say((f"{document['seconds']:.0f} s, {document['peak_mb']:.0f} MB at most", "bold"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import xarray as xr
 from pipeline import registry
 from pipeline.dataset import netcdf
 from pipeline.dataset.uncertainty import sigma
+from pipeline.runs.keys import why
 from pipeline.runs.store import Store
 
 
@@ -20,9 +22,11 @@ def compare_runs(store: Store, first: str, second: str) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``{"a", "b", "same": N, "only_a": [...], "only_b": [...], "products": [{"identity", "why", "same_bytes",
+        ``{"a", "b", "same": N, "only_a": [...], "only_b": [...], "products": [{"identity", "why", "same_values",
         "variables": [{"variable", "units", "n", "changed", "max_abs", "rms", "max_sigma", "rms_sigma"}]}]}``;
-        `changed` counts samples, also those that are missing in one; sigma is the first run's total uncertainty.
+        `same` counts equal keys, `why` says in what the second recipe differs from the first, `changed` counts
+        samples, also those that are missing in one; sigma is the first run's total uncertainty. A product that is no
+        longer in the store has ``problem`` instead of ``same_values``.
     """
     a, b = store.run(first), store.run(second)
     made_a, made_b = ({p["identity"]: p for p in r["products"] if p["key"]} for r in (a, b))
@@ -39,11 +43,12 @@ def compare_runs(store: Store, first: str, second: str) -> dict[str, Any]:
 
 
 def _compare(identity: str, a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
-    entry: dict[str, Any] = {"identity": identity, "why": b["why"], "variables": []}
+    entry: dict[str, Any] = {"identity": identity, "why": [], "variables": []}
     paths = [Path(p["path"]) for p in (a, b)]
     if not all(p.exists() for p in paths):
         return entry | {"problem": "one of the two is no longer in the store"}
     first, second = (netcdf.open_product(p) for p in paths)
+    entry["why"] = why(json.loads(second.attrs["recipe"]), json.loads(first.attrs["recipe"]))
     schema = registry.product_type(a["type"])[1].schema
     if schema.index:
         first, second = xr.align(first, second, join="inner")

@@ -17,16 +17,14 @@ from pipeline.runs.store import Store
 
 
 def doctor(store: Path, kernels: Path | None) -> dict[str, Any]:
-    """Check versions, the store, the instruments and, if named, the kernels.
+    """Check versions, the store, the instruments and the kernels.
 
     Returns
     -------
     dict
         ``{"ok", "checks": [{"what", "ok", "found", "advice"}]}``
     """
-    checks = [*_packages(), _store(store), *_instruments()]
-    if kernels is not None:
-        checks.append(_kernels(kernels))
+    checks = [*_packages(), _store(store), *_instruments(), _kernels(kernels)]
     return {"ok": all(c["ok"] for c in checks), "checks": checks}
 
 
@@ -78,9 +76,11 @@ def _instruments() -> list[dict[str, Any]]:
     return checks
 
 
-def _kernels(path: Path) -> dict[str, Any]:
+def _kernels(path: Path | None) -> dict[str, Any]:
     from pipeline.geometry import describe_kernels
 
+    if path is None:
+        return _check("kernels", True, "none named: geometry is propagated and flagged so")
     try:
         found = describe_kernels(path, [p.et for p in passes()])
     except PerijoveError as error:

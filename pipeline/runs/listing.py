@@ -10,9 +10,17 @@ from calibration.tables import Table
 from pipeline import registry
 from pipeline.clock import format_utc, parse_utc
 from pipeline.dataset import netcdf
-from pipeline.errors import UsageError
+from pipeline.errors import UsageError, nearest
 from pipeline.passes import passes
 from pipeline.runs.store import Store
+
+
+def et_of(utc: str) -> float:
+    """Et of a UTC text that the user wrote; raises UsageError."""
+    try:
+        return float(parse_utc(utc))
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 def library_of(store: Path) -> Library:
@@ -85,10 +93,13 @@ def show_table(name: str, time: str | None, context: str, store: Path) -> dict[s
     folder, _, table = name.partition(".")
     if not table:
         raise UsageError(f"{name!r}: a table is named instrument.name, or by its file")
-    et = None if time is None else float(parse_utc(time))
+    et = None if time is None else et_of(time)
+    chosen = library_of(store).context(context)
+    if name not in chosen.entries:
+        raise UsageError(f"no table {name!r} in context {chosen.alias}; {nearest(name, list(chosen.entries))}")
     entries = [
         {"start": _utc(span.start), "stop": _utc(span.stop), "table": _document(found)}
-        for found, span in library_of(store).context(context).intervals(folder, table)
+        for found, span in chosen.intervals(folder, table)
         if et is None or span.start <= et < span.stop
     ]
     return {"name": name, "entries": entries}
@@ -121,7 +132,7 @@ def certify_tables(
 ) -> dict[str, Any]:
     """Certify tables into a new context of the store."""
     Store(store).prepare()
-    first, last = (None if t is None else float(parse_utc(t)) for t in (start, stop))
+    first, last = (None if t is None else et_of(t) for t in (start, stop))
     context = library_of(store).certify(
         [Table.read(f) for f in files], first, last, alias=alias, base=base, comment=comment
     )

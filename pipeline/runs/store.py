@@ -17,11 +17,13 @@ import fcntl
 import itertools
 import json
 import os
+import secrets
 import shutil
 import sqlite3
 import tempfile
+import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,8 @@ from pipeline.errors import InputError, StoreError, UsageError, nearest
 from pipeline.runs.keys import file_sha256
 
 KEY_DIGITS = 32
+# Seconds after which a file that has not got its name will never get it.
+UNFINISHED = 86400.0
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,8 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root.resolve()
+        if self.root.exists() and not self.root.is_dir():
+            raise StoreError(f"store {self.root} cannot be written or read: it is no folder")
         self.writable = False
         self._hashes: dict[tuple[str, int, int, int, int], str] = {}
 
@@ -204,6 +210,8 @@ class Store:
             if file_sha256(aside) != sha256:
                 raise InputError(path, "changed while it was read")
             _settle(aside, kept)
+        except OSError as error:
+            raise StoreError(f"{kept} cannot be written: {error.strerror}") from error
         finally:
             aside.unlink(missing_ok=True)
 
@@ -253,14 +261,17 @@ class Store:
         return total
 
     def garbage(self, keep_runs: int) -> list[Path]:
-        """Product and geometry files that none of the newest `keep_runs` runs names, and abandoned work."""
+        """Product and geometry files that none of the newest `keep_runs` runs names, and what was left unfinished."""
         named: set[str] = set()
         for record in itertools.islice(self.runs(), keep_runs):
             named.update(p["path"] for p in record["products"] if p["path"])
             named.add(str(self.root / record["geometry"]) if record["geometry"] else "")
         geometry = sorted((self.root / "geometry").glob("PJ*/*.nc"))
         unnamed = [p for p in [*self.products(), *geometry] if str(p) not in named]
-        return unnamed + sorted(p for p in (self.root / "work").iterdir() if p.is_dir())
+        work = sorted((self.root / "work").glob("*/"))
+        parts = [p for p in self.root.rglob(".*.part") if not p.is_relative_to(self.root / "work")]
+        # A younger one may be on its way: pages and tables are written without a lease.
+        return unnamed + work + sorted(p for p in parts if time.time() - p.stat().st_mtime > UNFINISHED)
 
     def collect(self, keep_runs: int) -> tuple[int, int]:
         """Delete what `garbage` lists; returns the number of files and bytes freed.
@@ -289,11 +300,23 @@ class Store:
 
 
 def write_aside(path: Path, content: bytes) -> None:
-    """Write a file beside its place, sync it, and rename it there: it is whole or not there at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as aside:
-        aside.write(content)
-    _settle(Path(aside.name), path)
+    """Write a file beside its place, sync it, and rename it there: it is whole or not there at all.
+
+    Raises
+    ------
+    StoreError
+        if it cannot be written.
+    """
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside.write_bytes(content)
+        _settle(aside, path)
+    except OSError as error:
+        raise StoreError(f"{path} cannot be written: {error.strerror}") from error
+    finally:
+        with suppress(OSError):
+            aside.unlink()
 
 
 def _settle(aside: Path, path: Path) -> None:
