@@ -205,7 +205,7 @@ def show_explanation(document: dict[str, Any], indent: str = "") -> None:
     for name, value in document["parameters"].items():
         _say(f"{indent}  parameter  {name} = {value}")
     _say(f"{indent}  window     {document['window']}")
-    _say(f"{indent}  runs       {', '.join(document['runs'][-3:])}")
+    _say(f"{indent}  runs       {', '.join(document['runs'][:3])}")
     for argument, value in document["inputs"].items():
         _show_input(argument, value, indent)
 
