@@ -30,13 +30,9 @@ CONTEXT = "pipeline.dataset.context"
 @cache
 def _module(name: str) -> tuple[str, tuple[str, ...]] | None:
     """Digest of a module's syntax (comments and docstrings aside) and the modules it imports."""
-    try:
-        spec = importlib.util.find_spec(name)
-    except (ImportError, AttributeError, ValueError):
+    path = _file(name)
+    if path is None:
         return None
-    if spec is None or not spec.origin or not spec.origin.endswith(".py"):
-        return None
-    path = Path(spec.origin)
     tree = ast.parse(path.read_bytes())
     _strip_docstrings(tree)
     digest = hashlib.sha256(_text(tree).encode())
@@ -44,6 +40,18 @@ def _module(name: str) -> tuple[str, tuple[str, ...]] | None:
         for file in sorted((path.parent / "data").glob("*.*")):
             digest.update(file.name.encode() + b"\0" + file.read_bytes())
     return digest.hexdigest(), tuple(sorted(_imports(tree, name, is_package=path.name == "__init__.py")))
+
+
+def _file(name: str) -> Path | None:
+    """File of a module, found without importing the packages above it; None if the name is no module in Python."""
+    top, *below = name.split(".")
+    spec = importlib.util.find_spec(top)
+    if spec is None or not spec.origin:
+        return None
+    if not below:
+        return Path(spec.origin)
+    place = Path(spec.origin).parent.joinpath(*below)
+    return next((p for p in (place / "__init__.py", place.with_suffix(".py")) if p.is_file()), None)
 
 
 def _text(node: object) -> str:

@@ -182,6 +182,9 @@ class Store:
             file.truncate(0)
             file.write(f"{os.getpid()}\n")
             file.flush()
+            for pattern in ("products/*/{}/*/.*.part", "geometry/{}/.*.part"):
+                for left in self.root.glob(pattern.format(path.stem)):
+                    left.unlink()  # by a run that was killed
             yield
 
     # Raw files

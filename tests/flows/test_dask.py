@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -61,8 +62,8 @@ def test_step_that_hangs_is_given_up(two_workers: OnDask, tmp_path: Path) -> Non
 
 def test_waiting_for_a_worker_is_not_running(two_workers: OnDask) -> None:
     """A call that waits four seconds for a worker has not run for three."""
-    busy = [two_workers.submit(_sleep, 2.0) for _ in range(4)]
-    assert two_workers.result(two_workers.submit(_sleep, 0.0), timeout=3.0) is None
+    busy = [two_workers.submit(time.sleep, 2.0) for _ in range(4)]
+    assert two_workers.result(two_workers.submit(time.sleep, 0.0), timeout=3.0) is None
     for future in busy:
         future.result()
 
@@ -76,19 +77,13 @@ def test_errors_come_back_as_they_were(two_workers: OnDask, faulty_raw: Path, tm
 
 def test_stop_ends_what_waits(two_workers: OnDask) -> None:
     executor = OnDask(two_workers.client)
-    future = executor.submit(_sleep, 3.0)
+    future = executor.submit(time.sleep, 3.0)
     timer = threading.Timer(0.5, executor.stop)
     timer.start()
     with pytest.raises(BaseException, match="cancelled"):
         executor.result(future, None)
     with pytest.raises(InterruptedError):
-        executor.submit(_sleep, 0.0)
-
-
-def _sleep(seconds: float) -> None:
-    import time
-
-    time.sleep(seconds)
+        executor.submit(time.sleep, 0.0)
 
 
 def test_scheduler_at_an_address(two_workers: OnDask, raw: Path, store: Path, tmp_path: Path) -> None:
