@@ -31,8 +31,9 @@ DEGREE = 18
 MARGIN = 600.0
 # The middle of a quiet time, in seconds before closest approach: 83 radii out in an orbit of 53 days.
 QUIET = 10 * 86400.0
-# Periods of its waves: two spins to two hours.
-PERIODS = np.geomspace(60.0, 7200.0, 24)
+# Periods of its waves: two spins to two hours; number of waves of each of the three kinds.
+PERIODS = (60.0, 7200.0)
+WAVES = 150
 
 
 @dataclass(frozen=True)
@@ -92,14 +93,15 @@ class QuietScene(Scene):
     def magnetic_field(self, et: ArrayLike) -> Floats:
         """Fluctuating field, J2000, nT (n, 3)."""
         times = np.atleast_1d(np.asarray(et, np.float64)) - self.pass_.et
-        phases = np.random.default_rng([self.seed, self.pass_.number, 1971]).uniform(
-            0.0, 2.0 * np.pi, (3, len(PERIODS))
-        )
+        rng = np.random.default_rng([self.seed, self.pass_.number, 1971])
+        # Each kind has periods of its own: with common ones length and direction would stay in step for ever.
+        periods = np.exp(rng.uniform(*np.log(PERIODS), (3, WAVES)))
+        phases = rng.uniform(0.0, 2.0 * np.pi, (3, WAVES))
         # Amplitudes fall as the square root of the frequency.
-        weights = np.sqrt(PERIODS / PERIODS.sum())
+        weights = np.sqrt(periods / periods.sum(axis=1, keepdims=True))
         waves = np.zeros((3, times.size))
-        for period, weight, phase in zip(PERIODS, weights, phases.T, strict=True):
-            waves += weight * np.sin(2.0 * np.pi / period * times + phase[:, None])
+        for period, weight, phase in zip(periods.T, weights.T, phases.T, strict=True):
+            waves += weight[:, None] * np.sin(2.0 * np.pi / period[:, None] * times + phase[:, None])
         longitude, latitude = 0.9 + self.angle * waves[0], 0.3 + self.angle * waves[1]
         direction = (np.cos(latitude) * np.cos(longitude), np.cos(latitude) * np.sin(longitude), np.sin(latitude))
         return np.stack(direction, axis=1) * (self.strength * (1.0 + self.compression * waves[2]))[:, None]

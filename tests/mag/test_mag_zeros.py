@@ -79,6 +79,20 @@ def test_a_zero_of_the_wrong_sign_would_be_seen(quiet: xr.Dataset) -> None:
     assert np.abs(found["zero_sensor"].values[0] - PLANTED).max() > 0.5
 
 
+def test_error_of_the_axial_zero_is_what_it_says() -> None:
+    """Over ten worlds, from the field itself; each has fluctuations of its own."""
+    pulls = []
+    for seed in range(10):
+        scene = make_quiet_scene(1, hours=4.0, seed=seed)
+        et = np.arange(scene.span.start, scene.span.stop)
+        turn = scene.geometry.rotation("J2000", "JUNO_SPACECRAFT", et)
+        b = (turn @ scene.magnetic_field(et)[:, :, None])[:, :, 0]
+        found, variance, _ = zeros.davis_smith(et, b + [0.0, 0.0, 0.4], np.ones(et.size, bool))
+        pulls.append((found - 0.4) / np.sqrt(variance))
+    # ten draws: a deviation of 1 is found between 0.55 and 1.45 in 95 of 100
+    assert 0.55 < np.sqrt(np.mean(np.square(pulls))) < 1.45, pulls
+
+
 def test_within_a_pass_no_zero_is_offered(loop: Loop) -> None:
     means = mean_of(loop.field, loop.scene, 1.0)
     found = zeros_of(means, loop.scene)
