@@ -20,27 +20,35 @@ from tally_instrument.schemas import PILE_UP
 HALO = 10.0
 
 
+def _boxcar(raw: xr.Dataset, width: float) -> tuple[np.ndarray, np.ndarray]:
+    """Counts within `width` seconds about each record, and the seconds in which they were counted."""
+    et, counts = raw["et"].values, raw["counts"].values.astype(np.float64)
+    first, last = np.searchsorted(et, et - width / 2), np.searchsorted(et, et + width / 2, side="right")
+    running = np.concatenate([np.zeros((1, 4)), np.cumsum(counts, axis=0)])
+    return running[last] - running[first], (last - first)[:, None].astype(np.float64)
+
+
 def _rates(
     raw: xr.Dataset, dead_time: Table, efficiency: Table, span: Span, smooth: float, correct: bool
 ) -> xr.Dataset:
     """Boxcar means over `smooth` seconds, corrected for dead time and efficiency."""
-    et, counts = raw["et"].values, raw["counts"].values.astype(np.float64)
-    first, last = np.searchsorted(et, et - smooth / 2), np.searchsorted(et, et + smooth / 2, side="right")
-    running = np.concatenate([np.zeros((1, 4)), np.cumsum(counts, axis=0)])
-    n, seconds = running[last] - running[first], (last - first)[:, None].astype(np.float64)
+    n, seconds = _boxcar(raw, smooth)
+    # The expected number, not the one that was counted: an error must not depend on the value it belongs to.
+    near, around = _boxcar(raw, 2 * HALO)
+    expected = np.maximum(near / around * seconds, 1.0)
     dead = n * dead_time["tau"].value if correct else np.zeros_like(n)
     scale = 1.0 / ((seconds - dead) * efficiency["fraction"].value)
     relative = efficiency["fraction"].sigma / efficiency["fraction"].value
-    inside = int(span.contains(et).sum())
+    et = raw["et"].values
     return xr.Dataset(
         {
             "rate": (("et", "detector"), n * scale),
-            "rate_random": (("et", "detector"), np.sqrt(np.maximum(n, 1.0)) * scale),
+            "rate_random": (("et", "detector"), np.sqrt(expected) * scale),
             "rate_systematic": (("et", "detector"), np.broadcast_to(relative, n.shape)),
             "quality": ("et", np.where((dead > 0.1 * seconds).any(axis=1), np.uint32(PILE_UP.mask), np.uint32(0))),
         },
         {"et": et},
-        {"records_read": inside},
+        {"records_read": int(span.contains(et).sum())},
     )
 
 

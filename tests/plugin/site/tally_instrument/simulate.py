@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 import yaml
 
-from pipeline.clock import Sclk, parse_utc
+from pipeline.clock import TICKS, Sclk, parse_utc
 from pipeline.instrument import Truth
 from tally_instrument.raw import write_packed
 
@@ -23,9 +23,8 @@ HIT = "2016-08-27T12:50:00"
 
 def simulate(scene: Scene, folder: Path, scale: Literal["demo", "full"], rng: np.random.Generator) -> Iterator[Truth]:
     clock = Sclk.default()
-    start = float(clock.to_et(np.rint(clock.to_ticks(scene.pass_.et - 600.0))))
     seconds = 1200
-    et = start + np.arange(seconds)
+    et = clock.to_et(np.rint(clock.to_ticks(scene.pass_.et - 600.0)) + TICKS * np.arange(seconds))
     true = np.outer(1000 + 300 * np.sin(np.arange(seconds) / 200), [1.0, 0.9, 0.8, 0.7])
     late = (et >= parse_utc(HIT))[:, None]
     fraction = np.where(late, _table("efficiency_late", "fraction"), _table("efficiency", "fraction"))
@@ -33,7 +32,7 @@ def simulate(scene: Scene, folder: Path, scale: Literal["demo", "full"], rng: np
     for number in range(2):
         part = slice(600 * number, 600 * (number + 1))
         path = folder / "TALLY" / f"TLY_{number:03d}_V01.TLY"
-        write_packed(path, clock, start + 600.0 * number, counts[part], group="AB"[number], simulated=True)
+        write_packed(path, clock, et[part][0], counts[part], group="AB"[number], simulated=True)
     yield Truth("tally.rate", "", xr.Dataset({"rate": (("et", "detector"), true)}, {"et": et}))
 
 
