@@ -12,8 +12,9 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -23,9 +24,9 @@ import perijove  # noqa: F401  (claims the project's package names)
 from pipeline import registry
 from pipeline.clock import Sclk
 from pipeline.passes import get_pass
-from pipeline.runs.execute import InProcess
+from pipeline.runs.execute import InProcess, Made
 from pipeline.runs.geometry import geometry_of
-from pipeline.runs.run import Request, carry_out, prepare, with_executor
+from pipeline.runs.run import Request, carry_out, make_if_ready, prepare, with_executor
 from pipeline.runs.store import Store
 
 SITE = Path(__file__).parent / "site"
@@ -62,6 +63,31 @@ def quick_geometry(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.Tem
         return geometry, place
 
     monkeypatch.setattr("pipeline.runs.run.geometry_of", cached)
+
+
+@contextmanager
+def made_here() -> Iterator[None]:
+    """The command makes its products in this process: the flow, which has tests of its own, takes ten seconds."""
+
+    def run_pass(session: Any, rounds: Any, *, progress: Any, timeout: float, **_: Any) -> None:
+        def make(plan: Any) -> dict[str, Made]:
+            ready = (session.store, InProcess(), progress, timeout)
+            return {str(p.identity): make_if_ready(p, plan, *ready) for p in plan.to_make()}
+
+        rounds(make)
+
+    module = ModuleType("flows.pass_flow")
+    module.run_pass = run_pass  # type: ignore[attr-defined]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "flows.pass_flow", module)
+        patch.setattr("flows.settings.prepare_environment", lambda store: None)
+        yield
+
+
+@pytest.fixture
+def without_prefect() -> Iterator[None]:
+    with made_here():
+        yield
 
 
 def write_tally(folder: Path, seed: int = 0) -> Path:
