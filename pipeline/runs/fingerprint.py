@@ -76,7 +76,12 @@ def _strip_docstrings(tree: ast.AST) -> None:
 
 def _imports(tree: ast.AST, name: str, *, is_package: bool) -> set[str]:
     found: set[str] = set()
-    for node in ast.walk(tree):
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            continue  # not imported when it runs
+        waiting.extend(ast.iter_child_nodes(node))
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
