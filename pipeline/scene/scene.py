@@ -95,7 +95,7 @@ class QuietScene(Scene):
         times = np.atleast_1d(np.asarray(et, np.float64)) - self.pass_.et
         rng = np.random.default_rng([self.seed, self.pass_.number, 1971])
         # Each kind has periods of its own: with common ones length and direction would stay in step for ever.
-        periods = np.exp(rng.uniform(*np.log(PERIODS), (3, WAVES)))
+        periods = np.exp(rng.uniform(np.log(PERIODS[0]), np.log(PERIODS[1]), (3, WAVES)))
         phases = rng.uniform(0.0, 2.0 * np.pi, (3, WAVES))
         # Amplitudes fall as the square root of the frequency.
         weights = np.sqrt(periods / periods.sum(axis=1, keepdims=True))
