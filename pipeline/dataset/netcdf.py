@@ -177,7 +177,9 @@ def _aside(path: Path) -> Iterator[h5py.File]:
             yield file
         _settle(part, path)
     except OSError as error:
-        raise StoreError(f"{path} cannot be written: {error.strerror or error}") from error
+        # HDF5 puts a report in place of the system's words.
+        reason = os.strerror(error.errno) if error.errno else error
+        raise StoreError(f"{path} cannot be written: {reason}") from error
     finally:
         part.unlink(missing_ok=True)
 

@@ -22,7 +22,7 @@ from pipeline import registry
 from pipeline.clock import Sclk, Span
 from pipeline.dataset import check, netcdf
 from pipeline.dataset.context import add_context
-from pipeline.errors import InputError, PerijoveError
+from pipeline.errors import CalibrationError, InputError, PerijoveError
 from pipeline.geometry import Geometry
 from pipeline.instrument import Granule, Instrument, Step
 from pipeline.passes import get_pass
@@ -196,7 +196,11 @@ def _arguments(job: SegmentJob, instrument: Instrument, step: Step) -> list[Any]
 
 @lru_cache(maxsize=64)
 def _load_table(path: Path) -> Table:
-    return Table.read(path)
+    """A table of the store; raises CalibrationError if its content is not the one it is named after."""
+    table = Table.read(path)
+    if table.hash != path.stem:
+        raise CalibrationError(f"{path}: damaged, its content has the hash {table.hash}; delete it to go on")
+    return table
 
 
 @lru_cache(maxsize=2)

@@ -68,7 +68,7 @@ class Store:
         if self.root.exists() and not self.root.is_dir():
             raise StoreError(f"store {self.root} cannot be written or read: it is no folder")
         self.writable = False
-        self._hashes: dict[tuple[str, int, int, int, int], str] = {}
+        self._hashes: dict[tuple[bytes, int, int, int, int], str] = {}
 
     def prepare(self) -> Store:
         """Make the store, or see that it can be written; raises StoreError if not."""
@@ -195,7 +195,7 @@ class Store:
             stat = path.stat()
         except OSError as error:
             raise InputError(path, f"cannot be read: {error.strerror}") from error
-        identity = (str(path), stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+        identity = (os.fsencode(path), stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
         if identity not in self._hashes:
             self._hashes[identity] = self._remembered(identity) or file_sha256(path)
             self._remember(identity, self._hashes[identity])
@@ -218,14 +218,14 @@ class Store:
         finally:
             aside.unlink(missing_ok=True)
 
-    def _remembered(self, identity: tuple[str, int, int, int, int]) -> str | None:
+    def _remembered(self, identity: tuple[bytes, int, int, int, int]) -> str | None:
         if not self._catalogue_path.exists():
             return None
         question = "select sha256 from raw where path=? and inode=? and size=? and mtime=? and ctime=?"
         row = self._catalogue(question, identity)
         return str(row[0]) if row else None
 
-    def _remember(self, identity: tuple[str, int, int, int, int], digest: str) -> None:
+    def _remember(self, identity: tuple[bytes, int, int, int, int], digest: str) -> None:
         if self.writable:
             self._catalogue("insert or replace into raw values (?,?,?,?,?,?)", (*identity, digest))
 
