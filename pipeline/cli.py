@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import click
 
-from pipeline.errors import InputError, PerijoveError
+from pipeline.errors import InputError, PerijoveError, StoreError
 
 PASS = click.IntRange(0)
 
@@ -70,7 +70,7 @@ def main() -> None:
         click.echo("perijove: interrupted; the next run goes on from here", err=True)
         sys.exit(130)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         sys.exit(0)
 
 
@@ -158,10 +158,21 @@ def _request(settings: tuple[str, ...], **options: Any) -> Any:
 
 
 def _print(document: Any, as_json: bool, show: Callable[[Any], None]) -> None:
-    if as_json:
-        click.echo(json.dumps(document, indent=1, default=str))
-    else:
-        show(document)
+    try:
+        if as_json:
+            click.echo(json.dumps(document, indent=1, default=str))
+        else:
+            show(document)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _drop_output()
+        raise StoreError(f"standard output cannot be written: {error.strerror}") from error
+
+
+def _drop_output() -> None:
+    """Let what is left of the output, which Python writes at its end, go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @cli.command()

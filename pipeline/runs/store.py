@@ -172,16 +172,18 @@ class Store:
     def lease(self, pass_number: int, waiting: Callable[[str], None] = lambda holder: None) -> Iterator[None]:
         """Hold the pass for one run at a time; calls `waiting` with the other run's process, and waits for its end."""
         path = self.root / "work" / f"PJ{pass_number:02d}.lease"
-        with path.open("a+") as file:
+        with path.open("ab+", buffering=0) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 file.seek(0)
-                waiting(file.read().strip())
+                waiting(file.read().decode().strip())
                 fcntl.flock(file, fcntl.LOCK_EX)
-            file.truncate(0)
-            file.write(f"{os.getpid()}\n")
-            file.flush()
+            try:
+                file.truncate(0)
+                file.write(f"{os.getpid()}\n".encode())
+            except OSError as error:
+                raise StoreError(f"{path} cannot be written: {error.strerror}") from error
             for pattern in ("products/*/{}/*/.*.part", "geometry/{}/.*.part"):
                 for left in self.root.glob(pattern.format(path.stem)):
                     left.unlink()  # by a run that was killed
