@@ -125,6 +125,8 @@ def _only_product(session: Session, kind: str, unit: str, source: Path) -> xr.Da
 
 def _pass_of_source(source: Path, inputs: Iterable[str | Path]) -> int:
     """The pass of the first granule that can be opened, else of the input products."""
+    if not source.exists():
+        raise InputError(source, "there is no such file or folder")
     files = [source] if source.is_file() else sorted(p for p in source.rglob("*") if p.is_file())
     problem: InputError | None = None
     for file in files:
