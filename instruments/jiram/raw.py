@@ -232,6 +232,7 @@ def _circumstances(granule: Granule, label: Label, log: dict[str, int]) -> dict[
         "exposure": exposure,
         "exposure_log": log["TEXPO"] * TEXPO,
         "subtracted": np.int64(log["ROW_BACK_SUBTRACTION"] if log["EN_DIS_SUB"] == 0 else 0),
+        "cycle": 30.0 * log["BKG_REPETITION"] * max(log["ACQ_REPETITION"], 1),  # one acquisition a spin at most
         "compressed": log["COMP_STATUS"] == COMPRESSED,
         "scale": np.array([log["MIN_PIXEL_JPEG"], log["MAX_PIXEL_JPEG"]], np.int64),
         "temperature_counts": np.array([log[name] for name in TEMPERATURES], np.int64),
@@ -279,7 +280,7 @@ def read_images(granules: Sequence[Granule], span: Span | None, clock: Sclk) -> 
     xr.Dataset
         ``counts(et, band, line, sample)`` int16, bands L and M, ``present(et, band)``, ``lost(et, band, subframe)``:
         sub-frames of 144 samples that hold nothing but the zeros of missing packets; ``exposure(et)`` in s by the label
-        and ``exposure_log(et)``; ``subtracted(et)``, ``compressed(et)``, ``scale(et, end)``,
+        and ``exposure_log(et)``; ``subtracted(et)``, ``cycle(et)`` in s, ``compressed(et)``, ``scale(et, end)``,
         ``temperature_counts(et, sensor)`` of the LOG table; ``complete(et)``; the label's ``quaternion(et, q)`` and
         ``position(et, xyz)`` in IAU_JUPITER, km, NaN where it has none.
 

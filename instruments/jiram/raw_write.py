@@ -72,7 +72,7 @@ def write_acquisition(root: Path, acquisition: Acquisition, channel: str, clock:
 
 def log_row(acquisition: Acquisition, channel: str, clock: Sclk) -> bytes:
     """The row of a LOG table."""
-    fields = {name: 0 for name in _log_fields()}
+    fields = dict.fromkeys(_log_fields(), 0)
     start = divmod(round(_counter(clock, acquisition.et)), TICKS)
     made = divmod(round(_counter(clock, acquisition.et + TELEMETRY_DELAY)), TICKS)
     fields |= {
@@ -112,7 +112,12 @@ def _counter(clock: Sclk, et: float) -> float:
 
 def _mode(mode: int) -> tuple[str, str]:
     image, spectrum = divmod(mode, 10)
-    images = {0: "no IMAGE", 1: "IMAGE(256x432) L-Band and M-Band", 2: "IMAGE(128x432) M-Band", 3: "IMAGE(128x432) L-Band"}
+    images = {
+        0: "no IMAGE",
+        1: "IMAGE(256x432) L-Band and M-Band",
+        2: "IMAGE(128x432) M-Band",
+        3: "IMAGE(128x432) L-Band",
+    }
     spectra = {0: "no SPECTRUM", 1: "SPECTRUM (256x336)", 2: "SPECTRUM (64x336)", 3: "SPECTRUM (16x336)"}
     name = f"SCI_I{image}_S{spectrum}"
     return name, f"{name}: Science, {images[image]}, {spectra[spectrum]}"

@@ -1,0 +1,69 @@
+"""JIRAM: the infrared imager and spectrometer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from instruments.jiram import calibrate, pixels, schemas
+from instruments.jiram.raw import IMAGE, IMAGE_BACKGROUND, SPECTRUM, SPECTRUM_BACKGROUND
+from pipeline.instrument import Instrument, ProductType, Truth
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
+
+    from pipeline.scene import Scene
+
+# A frame lasts a second at most: nothing is cut, but tables may change between frames.
+SEGMENT = 86400.0
+
+
+def _simulate(scene: Scene, raw_folder: Path, scale: Literal["demo", "full"], rng: Generator) -> Iterator[Truth]:
+    # The simulator's libraries are not needed to calibrate.
+    from instruments.jiram.simulate import simulate
+
+    return simulate(scene, raw_folder, scale, rng)
+
+
+INSTRUMENT = Instrument(
+    name="jiram",
+    title="JIRAM, the infrared auroral mapper",
+    formats=(IMAGE, IMAGE_BACKGROUND, SPECTRUM, SPECTRUM_BACKGROUND),
+    products=(
+        ProductType(
+            "jiram.image_background", "Background frames of the imager", "pass", schemas.IMAGE_BACKGROUND, 600.0
+        ),
+        ProductType(
+            "jiram.spectrum_background",
+            "Background frames of the spectrometer",
+            "pass",
+            schemas.SPECTRUM_BACKGROUND,
+            600.0,
+        ),
+        ProductType("jiram.radiance", "Radiance of an image in its bands", "granule", schemas.RADIANCE, SEGMENT),
+        ProductType("jiram.spectra", "Spectral radiance along the slit", "granule", schemas.SPECTRAL_RADIANCE, SEGMENT),
+        ProductType(
+            "jiram.geometry", "What every pixel of an image sees", "granule", schemas.GEOMETRY, SEGMENT, on_request=True
+        ),
+        ProductType(
+            "jiram.slit_geometry",
+            "What every pixel of the slit sees",
+            "granule",
+            schemas.SLIT_GEOMETRY,
+            SEGMENT,
+            on_request=True,
+        ),
+    ),
+    steps=(
+        calibrate.image_background,
+        calibrate.spectrum_background,
+        calibrate.radiance,
+        calibrate.spectra,
+        pixels.geometry,
+        pixels.slit_geometry,
+    ),
+    tables=Path(__file__).resolve().parents[2] / "calibration" / "tables" / "jiram",
+    flags=schemas.FLAGS,
+    simulate=_simulate,
+)
