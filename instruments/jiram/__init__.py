@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from instruments.jiram import calibrate, pixels, schemas
+from instruments.jiram import calibrate, pixels, quicklook, schemas
 from instruments.jiram.raw import IMAGE, IMAGE_BACKGROUND, SPECTRUM, SPECTRUM_BACKGROUND
-from pipeline.instrument import Instrument, ProductType, Truth
+from pipeline.instrument import Instrument, ProductType, Quicklook, Truth
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -65,5 +65,10 @@ INSTRUMENT = Instrument(
     ),
     tables=Path(__file__).resolve().parents[2] / "calibration" / "tables" / "jiram",
     flags=schemas.FLAGS,
+    quicklooks=(
+        Quicklook("jiram-image", "The image in its bands", ("jiram.radiance",), quicklook.image),
+        Quicklook("jiram-map", "The image on the planet", ("jiram.radiance",), quicklook.planet_map),
+        Quicklook("jiram-spectrum", "Spectrum and its noise", ("jiram.spectra",), quicklook.spectrum),
+    ),
     simulate=_simulate,
 )

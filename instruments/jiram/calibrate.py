@@ -100,8 +100,7 @@ def _background_frames(
         over = frame.counts >= focal.saturation
         value = np.where(frame.lost, np.nan, frame.counts - model)
         noise = np.sqrt(focal.variance(frame.counts, frame.quantum))
-        hit = chain.spikes(np.where(hot, np.nan, value), noise, SPIKE)
-        bits = flag(frame.lost, Quality.MISSING) | flag(over, Quality.SATURATED) | flag(hit, Quality.RADIATION)
+        bits = flag(frame.lost, Quality.MISSING) | flag(over, Quality.SATURATED)
         bits |= flag(hot, HOT_PIXEL.mask) | np.uint32(frame.quality)
         if frame.subtracted:
             value = np.full(value.shape, np.nan)
@@ -184,10 +183,11 @@ def background_of(frame: Frame, focal: Focal, frames: xr.Dataset | None, slit_li
     counts = near["residual"].values.astype(np.float64)
     for k, sensors in enumerate(near["temperature"].values.astype(np.float64)):
         counts[k] += focal.model(frame.exposure, sensors)
-    bad = raised(near["quality"].values, Quality.MISSING | Quality.RADIATION | Quality.SATURATED)
+    bad = raised(near["quality"].values, Quality.MISSING | Quality.SATURATED)
     residual = np.where(bad, np.nan, near["residual"].values)
-    variance = near["residual_random"].values.astype(np.float64) ** 2
-    return chain.background_at(frame.et, model, near["et"].values, residual, variance, counts)
+    sigma = near["residual_random"].values.astype(np.float64)
+    residual[chain.hits_between(residual, sigma, SPIKE)] = np.nan
+    return chain.background_at(frame.et, model, near["et"].values, residual, sigma**2, counts)
 
 
 @dataclass(frozen=True)
@@ -218,8 +218,8 @@ def light_of(frame: Frame, focal: Focal, background: Background, cycle: float) -
     if frame.subtracted:
         shape = level.shape
         taken = np.full(shape, np.nan) if background.frame is None else background.frame
+        level = level + np.where(np.isfinite(taken), taken, background.level)
         known = np.isfinite(taken) & background.measured
-        level = level + np.where(known, taken, background.level)
         noise = np.where(known, noise, focal.variance(background.level, 0.0))
         by_table = ~known
     light = level - background.level

@@ -217,6 +217,25 @@ def spikes(value: Array, sigma: Array, threshold: float) -> Mask:
         return np.isfinite(value) & np.isfinite(second) & (value - second > threshold * np.sqrt(2.0) * sigma)
 
 
+def hits_between(frames: Array, sigma: Array, threshold: float) -> Mask:
+    """Pixels of background frames that radiation hit: above the same pixel of the lowest other frame.
+
+    Within one frame hits cannot be told from the fixed pattern of single pixels. What all pixels of a band or channel
+    share, the drift, is taken off before; of one frame alone nothing is known.
+
+    Parameters
+    ----------
+    frames : less their model (n, ...), NaN where unusable.
+    """
+    if len(frames) < 2:
+        return np.zeros(frames.shape, bool)
+    # Over lines and samples of a band, or over the slit of a channel.
+    common = np.median(np.nan_to_num(frames), axis=(2, 3) if frames.ndim == 4 else 1, keepdims=True)
+    even = frames - common
+    lowest = np.min(np.where(np.isfinite(even), even, np.inf), axis=0)
+    return np.asarray(even - lowest > threshold * np.sqrt(2.0) * sigma)
+
+
 def coarse(sigma: Array) -> NDArray[np.float32]:
     """The sigma as float32 with 10 bits of mantissa (0.1 %): it then compresses."""
     bits = np.ascontiguousarray(sigma, np.float32).view(np.uint32)

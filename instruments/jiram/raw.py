@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ from instruments.jiram.layout import (
 from pipeline.clock import Sclk, Span, parse_utc
 from pipeline.errors import InputError
 from pipeline.formats.defects import corrected
-from pipeline.formats.pds3 import Block, Label, Quantity, read_label
+from pipeline.formats.pds3 import Block, Label, Quantity, parse, read_label
 from pipeline.formats.pds3_columns import stored_type
 from pipeline.formats.pds3_table import read_table
 from pipeline.instrument import Granule, RawFormat
@@ -46,6 +47,12 @@ EDR = r"jir_{}_edr_\d{{7}}t\d{{6}}_v\d\d\.lbl"
 HOST, INSTRUMENT = "JUNO", "JIR"
 SIMULATED = "SIMULATED, NOT A MEASUREMENT"
 FRAMES = {"SCIENCE": "science", "BACKGROUND": "background"}
+# What is needed of a LOG table.
+FIELDS = {
+    *("ACQ_TYPE", "ROW_BACK_SUBTRACTION", "EN_DIS_SUB", "COMP_STATUS", "MIN_PIXEL_JPEG", "MAX_PIXEL_JPEG", "TEXPO"),
+    *("BKG_REPETITION", "ACQ_REPETITION", "FRAME_ERROR_FLAG"),
+    *TEMPERATURES,
+}
 # A frame is a point in time, but a granule must last.
 SHORTEST = 1e-3
 
@@ -96,7 +103,7 @@ def open_edr(path: Path, channel: str, kind: str) -> Granule:
     data = label.pointer("IMAGE" if channel == "img" else "TABLE")[0]
     log = log_of(path)
     start, stop = interval(label)
-    files = {"label": path, "data": data, "log_label": log, "log": read_label(log).pointer("TABLE")[0]}
+    files = {"label": path, "data": data, "log_label": log, "log": label.resolve(f"{log.stem}.TAB")}
     meta = {"simulated": "SIMULATED" in label.text}
     name = f"jir_{channel}_{time}".lower()
     return Granule("jiram", _format(channel, kind), name, version, start, stop, files, meta=meta)
@@ -121,14 +128,39 @@ def log_of(path: Path) -> Path:
 
 def read_log(path: Path) -> dict[str, int]:
     """Every field of a LOG table, bit columns included; its second times are SECONDS_2, SUBSECONDS_2."""
-    table = read_table(label_of(path))
+    label = read_label_like_others(path)
+    table = read_table(corrected(label)[0])
     if table.rows != 1:
         raise InputError(path, f"{table.rows} rows, one is expected")
     values: dict[str, int] = {}
     for name in table:
         row = table[name][0]
         values[name] = int(row) if np.ndim(row) == 0 else int(row[0]) * 65536 + int(row[1])
+    missing = sorted(FIELDS - set(values))
+    if missing:
+        raise InputError(path, f"has no column {', '.join(missing)}")
     return values
+
+
+def read_label_like_others(path: Path) -> Label:
+    """A label whose TABLE object is parsed once for all labels that have the same: LOG labels differ in their head."""
+    try:
+        text = path.read_text("latin-1")
+    except OSError as error:
+        raise InputError(path, f"cannot be read: {error.strerror}") from error
+    match = re.search(r"^ *OBJECT *= *TABLE\s.*^ *END_OBJECT *= *TABLE *$", text, re.MULTILINE | re.DOTALL)
+    if match is None:
+        return read_label(path)
+    try:
+        head = parse(text[: match.start()] + text[match.end() :], path)
+        return Label([*head, *_parsed(match[0])], path, text)
+    except InputError:
+        return read_label(path)  # which says where it is wrong
+
+
+@lru_cache(maxsize=16)
+def _parsed(text: str) -> list[tuple[str, Any]]:
+    return parse(text)
 
 
 # The samples
