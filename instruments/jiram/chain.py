@@ -2,13 +2,14 @@
 
 A frame is modelled as ``DN = offset + t (dark 2^((T_d - T_d0) / D) + emission W(T_t) + ITF S)``: the offset alternates
 between odd and even columns, dark current goes with the detector's temperature, the instrument's own thermal emission
-with that of the telescope by Wien's law, S is the radiance. What a background frame shows beyond the model is interpolated
-in time (README, steps 1 to 3).
+with that of the telescope by Wien's law, S is the radiance. What a background frame shows beyond the model is
+interpolated in time (README.md).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,7 +63,7 @@ class Focal:
         return np.asarray(self.offset + exposure * (dark + self.emission * np.exp(C2 / self.wavelength * hot)))
 
     def variance(self, level: Array, quantum: float) -> Array:
-        """Variance of the counts at a level, counts^2: shot noise, read-out, rounding, compression by steps `quantum`."""
+        """Variance of the counts at a level: shot noise, read-out, rounding, compression by steps of `quantum` counts."""
         electrons = np.maximum(level - self.offset, 0.0) * self.gain
         return np.asarray((electrons + self.read_noise**2) / self.gain**2 + (1.0 + quantum**2) / 12.0)
 
@@ -74,13 +75,14 @@ def _shaped(values: Array, *shape: int) -> Array:
 def imager(detector: Table, background: Table, bands: Table) -> Focal:
     """The imager: (band, line, sample)."""
     offset = background["offset"]
-    per_band = {name: _shaped(background[name].value, 2, 1, 1) for name in ("dark", "emission", "drift")}
     return Focal(
         offset=offset.value[:, None, :],
         offset_sigma=offset.sigma[:, None, :],
         wavelength=_shaped(bands["centre"].value, 2, 1, 1),
         sensor=TELESCOPE_SENSOR,
-        **per_band,
+        dark=_shaped(background["dark"].value, 2, 1, 1),
+        emission=_shaped(background["emission"].value, 2, 1, 1),
+        drift=_shaped(background["drift"].value, 2, 1, 1),
         **_scalars(detector, background),
     )
 
@@ -101,7 +103,7 @@ def spectrometer(detector: Table, background: Table, wavelength: Array) -> Focal
     )
 
 
-def _scalars(detector: Table, background: Table) -> dict[str, float]:
+def _scalars(detector: Table, background: Table) -> dict[str, Any]:
     own = ("gain", "read_noise", "saturation", "linear")
     also = ("dark_reference", "dark_doubling", "emission_reference")
     return {n: float(detector[n].value) for n in own} | {n: float(background[n].value) for n in also}

@@ -2,8 +2,8 @@
 
 The mirror holds the line of sight while a frame is exposed, so that every pixel of it has the direction of the start:
 the archive's own geometry agrees with START_TIME, and not with the middle of the exposure. Line 1 is on the +X side
-of the band's frame and sample 1 on the +Y side, as is slit pixel 1: ``x = f (n_lines / 2 + 1/2 - line)``, where f is the
-angle of a pixel (instrument kernel, focal length 159.82 mm).
+of the band's frame and sample 1 on the +Y side, as is slit pixel 1: ``x = f (n_lines / 2 + 1/2 - line)``, where f is
+the angle of a pixel (instrument kernel, focal length 159.82 mm).
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ def slit_directions(lines: int, ifov: float) -> Array:
 
 def tie_points(geometry: Geometry, et: float, pointing: Table) -> dict[str, Any]:
     """Latitude, longitude and emission at the corners of blocks of pixels, as variables of a dataset."""
-    nodes = [np.arange(0, n + 1, TIE_STEP) + 0.5 for n in (LINES, SAMPLES)]
-    look = directions(*nodes, (LINES, SAMPLES), float(pointing["ifov"].value))
+    lines, samples = (np.arange(0, n + 1, TIE_STEP) + 0.5 for n in (LINES, SAMPLES))
+    look = directions(lines, samples, (LINES, SAMPLES), float(pointing["ifov"].value))
     seen = [surface_points(geometry, [et], look[None], frame=frame) for frame in BAND_FRAMES.values()]
     dims = ("et", "band", "tie_line", "tie_sample")
     values = {"latitude": "latitude_planetocentric", "longitude": "longitude_east", "emission": "emission"}

@@ -14,6 +14,7 @@ from pipeline.dataset.uncertainty import sigma
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.collections import QuadMesh
     from matplotlib.figure import Figure
 
 Array = NDArray[np.float64]
@@ -57,9 +58,9 @@ def planet_map(radiance: xr.Dataset) -> Figure:
     k = bands.index("M") if "M" in bands else 0
     x, y, z = corners(radiance, k)
     latitude = np.degrees(np.arctan2(z, np.hypot(x, y)))
-    middle = np.nanmean(latitude) if np.isfinite(latitude).any() else 0.0
+    middle = float(np.nanmean(latitude)) if np.isfinite(latitude).any() else 0.0
     seen = good(radiance, "radiance")[k]
-    figure = _figure(radiance, 7.5)
+    figure = _figure(radiance, 6.0)
     axis = figure.subplots()
     if abs(middle) > POLAR:
         # Seen from above the pole; in the south east longitude runs the other way.
@@ -93,7 +94,7 @@ def corners(radiance: xr.Dataset, k: int) -> tuple[Array, Array, Array]:
     return x, y, z
 
 
-def _mesh(axis: Axes, x: Array, y: Array, seen: Array) -> object:
+def _mesh(axis: Axes, x: Array, y: Array, seen: Array) -> QuadMesh:
     """Pixels as quadrilaterals; those with a corner off the planet are left out."""
     off = ~(np.isfinite(x) & np.isfinite(y))
     cut = off[:-1, :-1] | off[1:, :-1] | off[:-1, 1:] | off[1:, 1:]

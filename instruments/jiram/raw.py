@@ -1,8 +1,8 @@
 """Readers of the archive's raw products: images and spectra, each with its label and LOG table; writer: `raw_write`.
 
-Facts: JIRAM SIS 7.5 (JIR-IFSI-SY-001-2010), sections 6, 10.1, 10.2, 10.13. A product's label is detached; the table that
-logs its acquisition has the same time in its name. Science and background frames are formats of their own, so that
-every science frame can be made into a product with the backgrounds about it as another.
+Facts: JIRAM SIS 7.5 (JIR-IFSI-SY-001-2010), sections 6, 10.1, 10.2, 10.13. A product's label is detached; the table
+that logs its acquisition has the same time in its name. Science and background frames are formats of their own, so that
+a science frame becomes a product with the background frames about it as an input.
 """
 
 from __future__ import annotations
@@ -326,7 +326,7 @@ def read_images(granules: Sequence[Granule], span: Span | None, clock: Sclk) -> 
 
 
 def read_spectra(granules: Sequence[Granule], span: Span | None, clock: Sclk) -> xr.Dataset:
-    """Read spectra: as `read_images`, with ``counts(et, slit, channel)``, ``slit_lines(et)``, ``lost(et, subframe)``."""
+    """Read spectra: like `read_images`, with ``counts(et, slit, channel)``, ``slit_lines``, ``lost(et, subframe)``."""
     del clock
     return _read(granules, span, image=False)
 

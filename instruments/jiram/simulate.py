@@ -2,8 +2,8 @@
 
 Derived from what a detector does, not by turning the calibration round: photons of every wavelength within the band
 pass the aperture of 44 mm, a share of them frees electrons, which gather with those of dark current and of the
-instrument's own glow; their number fluctuates as counts do; the converter divides them by its gain. Images are compressed block by
-block and come back with that error. Values of the calibration tables are the truth of the instrument; what they do not
+instrument's own glow; their number fluctuates as counts do; the converter divides them by its gain. Images are
+compressed block by block and come back with that error. Values of the calibration tables are the truth of the instrument; what they do not
 hold (the pattern of single pixels, the drift of the glow) only background frames can tell.
 """
 
@@ -44,8 +44,8 @@ NAMES = (
 )  # fmt: skip
 FRAMES = ("JUNO_JIRAM_I_LBAND", "JUNO_JIRAM_I_MBAND")
 # Spins between acquisitions, and acquisitions from one background frame to the next.
-EVERY = {"demo": 5, "full": 1}
-CYCLE = {"demo": 5, "full": 10}
+EVERY = {"demo": 6, "full": 1}
+CYCLE = {"demo": 4, "full": 10}
 SPIN = 30.0
 IMAGE_EXPOSURE, SPECTRUM_EXPOSURE = 0.012, 0.6
 # The spectrum begins after the image.
@@ -257,7 +257,7 @@ def spectrum(
     """Counts of all pixels of the slit, their true spectral radiance, and where radiation hit."""
     known = world.known
     dark, detector, law = known["spectrum_dark"], known["spectrum_detector"], known["wavelength"]
-    um = float(law["first"]) + float(law["step"]) * np.arange(BANDS)
+    um = np.asarray(float(law["first"]) + float(law["step"]) * np.arange(BANDS), np.float64)
     width = float(law["step"])
     gain = float(detector["gain"])
     radiance = np.zeros((SLIT, BANDS))

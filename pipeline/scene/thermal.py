@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
 
-# h c^2 2 in W um^4 m^-2 sr^-1 and h c / k in um K (CODATA 2018).
+# 2 h c^2 in W um^4 m^-2 sr^-1 and h c / k in um K (CODATA 2018).
 RADIATION_1, RADIATION_2 = 1.191042972e8, 14387.76877
 # Transparency of the atmosphere at wavelengths in um; grey over the window from 4.5 to 5.05.
 WINDOW = ((1.9, 0.01), (4.1, 0.01), (4.5, 1.0), (5.05, 1.0), (5.3, 0.3))
@@ -24,7 +24,8 @@ LINES = ((3.2150, 0.06), (3.4128, 0.26), (3.4208, 0.10), (3.4555, 0.08), (3.5310
 AURORA = 2.0e-3  # W m^-2 sr^-1 of all lines at the brightest
 # Centre (east longitude, latitude) and radius of the ovals, and their width, degrees.
 OVALS = ((180.0, 74.0, 14.0, 2.0), (20.0, -82.0, 12.0, 2.0))
-WAVES = 40
+# The weather: waves about the planet, root mean square in K, and the power of the wavenumber their height goes with.
+WAVES, WAVENUMBERS, WEATHER, SLOPE = 60, (5.0, 3000.0), 14.0, -0.25
 
 
 @dataclass(frozen=True)
@@ -37,14 +38,15 @@ class ThermalScene:
         """Brightness temperature in the window at vertical view, K; east longitude and latitude in degrees."""
         lon, lat = np.radians(np.asarray(longitude, np.float64)), np.radians(np.asarray(latitude, np.float64))
         rng = np.random.default_rng([self.seed, 5])
-        along = rng.integers(1, 40, WAVES)
-        across = rng.uniform(5.0, 60.0, WAVES)
-        phase = rng.uniform(0.0, 2.0 * np.pi, WAVES)
-        size = rng.normal(size=WAVES) * 25.0 / np.sqrt(WAVES)
+        number = np.exp(rng.uniform(np.log(WAVENUMBERS[0]), np.log(WAVENUMBERS[1]), WAVES))
+        angle, phase = rng.uniform(0.0, 2.0 * np.pi, (2, WAVES))
+        size = number**SLOPE
+        size *= np.sqrt(2.0) * WEATHER / np.sqrt((size**2).sum())
         kelvin = 238.0 + 14.0 * np.cos(12.0 * lat) * np.cos(lat)
-        for m, n, p, s in zip(along, across, phase, size, strict=True):
-            # A wave about the axis goes to nothing where the circle of latitude does.
-            kelvin = kelvin + s * np.cos(lat) * np.cos(m * lon + n * lat + p)
+        for k, a, p, s in zip(number, angle, phase, size, strict=True):
+            # A whole number of waves about the axis; their height goes to nothing where the circle of latitude does.
+            along, across = np.rint(k * np.cos(a)), k * np.sin(a)
+            kelvin = kelvin + s * np.cos(lat) * np.cos(along * lon + across * lat + p)
         return np.asarray(np.clip(kelvin, 195.0, 272.0))
 
     def limb(self, emission: ArrayLike) -> Floats:
