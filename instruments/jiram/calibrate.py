@@ -197,7 +197,7 @@ class Light:
     Parameters
     ----------
     random, systematic : one sigma.
-    drift : of the emission, one sigma for every pixel; common to a band or channel.
+    drift : of the emission, one sigma common to a band (band, 1, 1) or channel (1, channel).
     """
 
     counts: Array
@@ -231,7 +231,10 @@ def light_of(frame: Frame, focal: Focal, background: Background, cycle: float) -
     # What the table's level is off by is not seen where background was subtracted on board.
     offset = np.where(by_table & (not frame.subtracted), focal.offset_sigma, 0.0)
     drift = np.sqrt(np.where(by_table, cycle, walk)) * focal.drift * frame.exposure
-    return Light(np.where(frame.lost, np.nan, light), random, offset, drift, quality)
+    # Pixels that were hit in a background frame have another one; what this adds is their own.
+    common = np.median(drift, axis=(1, 2) if drift.ndim == 3 else 0, keepdims=True)
+    random = np.sqrt(random**2 + np.maximum(drift**2 - common**2, 0.0))
+    return Light(np.where(frame.lost, np.nan, light), random, offset, common, quality)
 
 
 def gain_of(
@@ -304,7 +307,7 @@ def radiance(
     quality = light.quality | flag(hit, Quality.RADIATION) | flag(hot, HOT_PIXEL.mask)
     there = raw["present"].values[0]
     systematic = np.hypot(np.nan_to_num(error * value), light.systematic / per_unit)
-    drift = np.broadcast_to(light.drift, value.shape).max(axis=(1, 2)) / per_unit.mean(axis=(1, 2))
+    drift = light.drift[:, 0, 0] / per_unit.mean(axis=(1, 2))
     width = bands["width"]
     dataset = xr.Dataset(
         {
@@ -372,7 +375,7 @@ def spectra(
     value, sigma = light.counts / per_unit, light.random / per_unit
     quality = light.quality | flag(chain.spikes(value, sigma, SPIKE), Quality.RADIATION)
     systematic = np.hypot(np.nan_to_num(error * value), light.systematic / per_unit)
-    drift = np.broadcast_to(light.drift, value.shape).max(axis=0) / per_unit[0]
+    drift = light.drift[0] / per_unit[0]
     warm = frame.temperatures[chain.SPECTROMETER_SENSOR] - float(wavelength["reference_temperature"].value)
     shift = wavelength["temperature_coefficient"]
     um = nominal + float(shift.value) * warm

@@ -63,7 +63,7 @@ class Focal:
         return np.asarray(self.offset + exposure * (dark + self.emission * np.exp(C2 / self.wavelength * hot)))
 
     def variance(self, level: Array, quantum: float) -> Array:
-        """Variance of the counts at a level: shot noise, read-out, rounding, compression by steps of `quantum` counts."""
+        """Variance of the counts at a level: shot noise, read-out, rounding, compression by steps `quantum`."""
         electrons = np.maximum(level - self.offset, 0.0) * self.gain
         return np.asarray((electrons + self.read_noise**2) / self.gain**2 + (1.0 + quantum**2) / 12.0)
 

@@ -3,8 +3,8 @@
 Derived from what a detector does, not by turning the calibration round: photons of every wavelength within the band
 pass the aperture of 44 mm, a share of them frees electrons, which gather with those of dark current and of the
 instrument's own glow; their number fluctuates as counts do; the converter divides them by its gain. Images are
-compressed block by block and come back with that error. Values of the calibration tables are the truth of the instrument; what they do not
-hold (the pattern of single pixels, the drift of the glow) only background frames can tell.
+compressed block by block and come back with that error. Values of the calibration tables are the truth of the
+instrument; what they do not hold (the pattern of single pixels, the drift of the glow) only background frames tell.
 """
 
 from __future__ import annotations
