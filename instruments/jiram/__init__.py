@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from instruments.jiram import calibrate, pixels, quicklook, schemas
+from instruments.jiram import archive, calibrate, pixels, quicklook, schemas
 from instruments.jiram.raw import IMAGE, IMAGE_BACKGROUND, SPECTRUM, SPECTRUM_BACKGROUND
+from instruments.jiram.rdr import IMAGE_RDR, SPECTRUM_RDR
 from pipeline.instrument import Instrument, ProductType, Quicklook, Truth
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def _simulate(scene: Scene, raw_folder: Path, scale: Literal["demo", "full"], rn
 INSTRUMENT = Instrument(
     name="jiram",
     title="JIRAM, the infrared auroral mapper",
-    formats=(IMAGE, IMAGE_BACKGROUND, SPECTRUM, SPECTRUM_BACKGROUND),
+    formats=(IMAGE, IMAGE_BACKGROUND, SPECTRUM, SPECTRUM_BACKGROUND, IMAGE_RDR, SPECTRUM_RDR),
     products=(
         ProductType(
             "jiram.image_background", "Background frames of the imager", "pass", schemas.IMAGE_BACKGROUND, 600.0
@@ -60,6 +61,8 @@ INSTRUMENT = Instrument(
         calibrate.spectrum_background,
         calibrate.radiance,
         calibrate.spectra,
+        archive.radiance_from_archive,
+        archive.spectra_from_archive,
         pixels.geometry,
         pixels.slit_geometry,
     ),

@@ -63,13 +63,36 @@ def test_spectra_come_back_though_the_label_says_512_bytes(tmp_path: Path, lines
 
 def test_words_of_a_log_table_are_where_the_document_has_them() -> None:
     """The row built a second time, byte by byte as the table of the SIS says."""
-    a = acquisition(
-        256, 11, COUNTER=0x0102, ACQ_DURATION=27, ACQ_REPETITION=3, SUBFRAME_COUNT=5, WARN_DATATION_STEP=1, COMP_STATUS=2,
-        ROW_BACK_SUBTRACTION=1, SUBFRAME_TYPE=3, CR_ROW=9, MIN_PIXEL_JPEG=0xFFF0, MAX_PIXEL_JPEG=16206, TDELAY=77,
-        NADIR_OFFSET=1234, BKG_REPETITION=10, EN_DIS_SUB=2, BKG_RN=5, EN_DIS_DOU_SCI=6, WIN1_X=1, WIN2_Y=4, DET_TEMP=7500,
-        STATUS_DET=5, STATUS_GAIN=1, NADIR_OFFSET_SIGN=1, DIFFUSER_TEMP=8001, M_MOTOR_START_POS=16380, LAMP_ID=2,
-        LAMP_GAIN_CURRENT_2=33,
-    )  # fmt: skip
+    fields = {
+        "COUNTER": 0x0102,
+        "ACQ_DURATION": 27,
+        "ACQ_REPETITION": 3,
+        "TDELAY": 77,
+        "NADIR_OFFSET": 1234,
+        "SUBFRAME_COUNT": 5,
+        "WARN_DATATION_STEP": 1,
+        "COMP_STATUS": 2,
+        "SUBFRAME_TYPE": 3,
+        "ROW_BACK_SUBTRACTION": 1,
+        "CR_ROW": 9,
+        "MIN_PIXEL_JPEG": 0xFFF0,
+        "MAX_PIXEL_JPEG": 16206,
+        "BKG_REPETITION": 10,
+        "EN_DIS_SUB": 2,
+        "BKG_RN": 5,
+        "EN_DIS_DOU_SCI": 6,
+        "WIN1_X": 1,
+        "WIN2_Y": 4,
+        "DET_TEMP": 7500,
+        "STATUS_DET": 5,
+        "STATUS_GAIN": 1,
+        "NADIR_OFFSET_SIGN": 1,
+        "DIFFUSER_TEMP": 8001,
+        "M_MOTOR_START_POS": 16380,
+        "LAMP_ID": 2,
+        "LAMP_GAIN_CURRENT_2": 33,
+    }
+    a = acquisition(256, 11, **fields)
     ticks = [CLOCK.format(float(CLOCK.to_ticks(t)), partition=False).split(":") for t in (START + 2.5, START)]
     (made, made_part), (start, start_part) = ((int(s), int(p)) for s, p in ticks)
     bits = [
@@ -168,7 +191,10 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
     "no LOG table": (no_log_table, "which is not in its folder"),
     "LOG cut short": (short_log, "rows"),
     "other instrument": (edited("= JIR ", "= JNC "), "INSTRUMENT_ID is 'JNC'"),
-    "wrong number of lines": (edited("LINES                      = 256", "LINES                      = 128"), "128 lines"),
+    "wrong number of lines": (
+        edited("LINES                      = 256", "LINES                      = 128"),
+        "128 lines",
+    ),
     "wrong mode": (edited("SCI_I1_S1", "SCI_I2_S1"), "256 lines of 432 samples in mode 'SCI_I2_S1'"),
     "no such day": (edited("= 2017-02-02T11:40:03.870", "= 2017-02-31T11:40:03.870"), "no day of the calendar"),
     "exposure of nothing": (edited("0.012 <second>", "0.0 <second>"), "no number of seconds above 0"),
