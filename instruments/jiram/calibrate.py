@@ -124,7 +124,7 @@ def _background_frames(
 
 @step(produces="jiram.image_background", over="segment", version=1)
 def image_background(
-    raw: Annotated[xr.Dataset, Raw("jiram.image_background")],
+    raw: Annotated[xr.Dataset, Raw("jiram.image_background_edr")],
     image_detector: Table,
     image_dark: Table,
     bands: Table,
@@ -138,7 +138,7 @@ def image_background(
 
 @step(produces="jiram.spectrum_background", over="segment", version=1)
 def spectrum_background(
-    raw: Annotated[xr.Dataset, Raw("jiram.spectrum_background")],
+    raw: Annotated[xr.Dataset, Raw("jiram.spectrum_background_edr")],
     spectrum_detector: Table,
     spectrum_dark: Table,
     wavelength: Table,
@@ -256,7 +256,7 @@ def _cycle(raw: xr.Dataset) -> float:
 
 @step(produces="jiram.radiance", over="segment", halo=REACH, version=1)
 def radiance(
-    raw: Annotated[xr.Dataset, Raw("jiram.image")],
+    raw: Annotated[xr.Dataset, Raw("jiram.image_edr")],
     background: Annotated[xr.Dataset | None, Product("jiram.image_background")],
     geometry: Geometry,
     image_detector: Table,
@@ -336,7 +336,7 @@ def _of_frame(frame: Frame) -> dict[str, Any]:
 
 @step(produces="jiram.spectra", over="segment", halo=REACH, version=1)
 def spectra(
-    raw: Annotated[xr.Dataset, Raw("jiram.spectrum")],
+    raw: Annotated[xr.Dataset, Raw("jiram.spectrum_edr")],
     background: Annotated[xr.Dataset | None, Product("jiram.spectrum_background")],
     spectrum_detector: Table,
     spectrum_dark: Table,

@@ -98,7 +98,7 @@ Pointing = Literal["geometry", "label"]
 
 @step(produces="jiram.geometry", over="segment", version=1)
 def geometry(
-    raw: Annotated[xr.Dataset, Raw("jiram.image")],
+    raw: Annotated[xr.Dataset, Raw("jiram.image_edr")],
     juno: Geometry,
     pointing: Table,
     *,
@@ -137,7 +137,7 @@ def geometry(
 
 @step(produces="jiram.slit_geometry", over="segment", version=1)
 def slit_geometry(
-    raw: Annotated[xr.Dataset, Raw("jiram.spectrum")],
+    raw: Annotated[xr.Dataset, Raw("jiram.spectrum_edr")],
     juno: Geometry,
     pointing: Table,
     *,

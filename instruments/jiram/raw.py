@@ -111,7 +111,7 @@ def open_edr(path: Path, channel: str, kind: str) -> Granule:
 
 def _format(channel: str, kind: str) -> str:
     what = "image" if channel == "img" else "spectrum"
-    return f"jiram.{what}" if kind == "science" else f"jiram.{what}_background"
+    return f"jiram.{what}_edr" if kind == "science" else f"jiram.{what}_background_edr"
 
 
 def log_of(path: Path) -> Path:
@@ -255,7 +255,7 @@ def vector(label: Label, name: str, size: int) -> NDArray[np.float64]:
 def _circumstances(granule: Granule, label: Label, log: dict[str, int]) -> dict[str, Any]:
     exposure = quantity(label, "EXPOSURE_DURATION", "second")
     kind = log["ACQ_TYPE"]
-    wanted = range(BACKGROUND, BACKGROUND + 1) if granule.format.endswith("background") else range(DOUBLE_2 + 1)
+    wanted = range(BACKGROUND, BACKGROUND + 1) if granule.format.endswith("background_edr") else range(DOUBLE_2 + 1)
     if kind not in wanted:
         frame = file_block(label).get("FRAME_TYPE")
         raise InputError(granule.files["log"], f"ACQ_TYPE {kind}, but the label's FRAME_TYPE is {frame}")

@@ -71,7 +71,7 @@ def backgrounds(loop: Loop, kind: str, known: dict[str, Table] | None = None) ->
     """The background product of ``image`` or ``spectrum``."""
     t = known or tables()
     read = raw.read_images if kind == "image" else raw.read_spectra
-    data = read(loop.granules[f"jiram.{kind}_background"], None, CLOCK)
+    data = read(loop.granules[f"jiram.{kind}_background_edr"], None, CLOCK)
     if kind == "image":
         names = ("image_detector", "image_dark", "bands", "temperature", "compression")
         return calibrate.image_background(data, *(t[n] for n in names))

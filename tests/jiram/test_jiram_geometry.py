@@ -60,7 +60,7 @@ def test_centres_of_six_label_frames(real_data: Path) -> None:
 @pytest.mark.real
 def test_the_step_reads_the_attitude_of_a_label(real_data: Path, loop: Loop) -> None:
     label = raw.label_of(real_data / "jiram" / "JIR_IMG_RDR_2017033T114006_V02.LBL")
-    data = raw.read_images([loop.granules["jiram.image"][1]], None, CLOCK)  # M alone, as the label's
+    data = raw.read_images([loop.granules["jiram.image_edr"][1]], None, CLOCK)  # M alone, as the label's
     data = data.assign_coords(et=[raw.interval(label)[0]]).assign(
         quaternion=(("et", "q"), raw.vector(label, "QUATERNION", 4)[None]),
         position=(("et", "xyz"), raw.vector(label, "SC_TARGET_POSITION_VECTOR", 3)[None]),
@@ -77,14 +77,14 @@ def test_the_step_reads_the_attitude_of_a_label(real_data: Path, loop: Loop) -> 
 
 
 def test_a_label_without_attitude_is_refused(loop: Loop) -> None:
-    data = raw.read_images([loop.granules["jiram.image"][0]], None, CLOCK)
+    data = raw.read_images([loop.granules["jiram.image_edr"][0]], None, CLOCK)
     with pytest.raises(CalibrationError, match="states no attitude"):
         pixels.geometry(data, loop.scene.geometry, tables()["pointing"], source="label")
 
 
 def test_pixels_see_what_the_simulator_drew(loop: Loop) -> None:
     """Focal length and pitch there, angle of a pixel here; corners would tell a flipped axis."""
-    granule = loop.granules["jiram.image"][0]
+    granule = loop.granules["jiram.image_edr"][0]
     data = raw.read_images([granule], None, CLOCK)
     product = pixels.geometry(data, loop.scene.geometry, tables()["pointing"])
     drawn = simulate.look(loop.scene.geometry, granule.start)
@@ -94,7 +94,7 @@ def test_pixels_see_what_the_simulator_drew(loop: Loop) -> None:
         assert (there == np.isfinite(drawn[k].latitude_planetocentric[0])).all()
         assert np.nanmax(np.abs(lat - drawn[k].latitude_planetocentric[0])) < 1e-4
         assert np.nanmax(np.abs((lon - drawn[k].longitude_east[0] + 180.0) % 360.0 - 180.0)) < 2e-4
-    data = raw.read_spectra([loop.granules["jiram.spectrum"][0]], None, CLOCK)
+    data = raw.read_spectra([loop.granules["jiram.spectrum_edr"][0]], None, CLOCK)
     slit = pixels.slit_geometry(data, loop.scene.geometry, tables()["pointing"])
     drawn_slit = simulate.look_along_slit(loop.scene.geometry, float(data["et"].values[0]))
     assert np.nanmax(np.abs(slit["latitude"].values - drawn_slit.latitude_planetocentric)) < 1e-4
@@ -127,7 +127,7 @@ def test_pixels_of_a_binned_slit_are_in_the_middle_of_those_they_sum(lines: int,
 
 
 def test_uncertainty_of_places_follows_range_and_emission(loop: Loop) -> None:
-    data = raw.read_images([loop.granules["jiram.image"][0]], None, CLOCK)
+    data = raw.read_images([loop.granules["jiram.image_edr"][0]], None, CLOCK)
     product = pixels.geometry(data, loop.scene.geometry, tables()["pointing"])
     one = product.isel(et=0, band=1, line=64, sample=216)
     km = 2.4e-4 * float(one["range"]) / np.cos(np.radians(float(one["emission"])))
@@ -139,7 +139,7 @@ def test_uncertainty_of_places_follows_range_and_emission(loop: Loop) -> None:
 
 
 def test_figures_are_drawn(loop: Loop, image_background: xr.Dataset, tmp_path: Path) -> None:
-    product = image_of(loop, loop.granules["jiram.image"][0], image_background)
+    product = image_of(loop, loop.granules["jiram.image_edr"][0], image_background)
     schema = INSTRUMENT.product("jiram.radiance").schema
     whole = finished(add_context(product, schema, loop.scene.geometry, CLOCK), "jiram.radiance")
     for draw in (quicklook.image, quicklook.planet_map):
@@ -148,7 +148,7 @@ def test_figures_are_drawn(loop: Loop, image_background: xr.Dataset, tmp_path: P
         figure.savefig(tmp_path / "figure.png", dpi=50)
     # The nodes are as good as every pixel's own geometry.
     x, y, z = quicklook.corners(whole, 1)
-    data = raw.read_images([loop.granules["jiram.image"][0]], None, CLOCK)
+    data = raw.read_images([loop.granules["jiram.image_edr"][0]], None, CLOCK)
     pixel = pixels.geometry(data, loop.scene.geometry, tables()["pointing"]).isel(et=0, band=1)
     corner = np.degrees(np.arcsin(z / np.sqrt(x * x + y * y + z * z)))
     middle = 0.25 * (corner[1:, 1:] + corner[:-1, 1:] + corner[1:, :-1] + corner[:-1, :-1])

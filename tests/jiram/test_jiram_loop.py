@@ -22,7 +22,7 @@ RADIANCE, SPECTRA = "jiram.radiance", "jiram.spectra"
 
 
 def images(loop: Loop) -> list[raw.Granule]:
-    return loop.granules["jiram.image"]
+    return loop.granules["jiram.image_edr"]
 
 
 def test_images_agree_with_the_truth(loop: Loop, image_background: xr.Dataset) -> None:
@@ -34,17 +34,17 @@ def test_images_agree_with_the_truth(loop: Loop, image_background: xr.Dataset) -
 
 
 def test_spectra_agree_with_the_truth(loop: Loop, spectrum_background: xr.Dataset) -> None:
-    for granule in loop.granules["jiram.spectrum"]:
+    for granule in loop.granules["jiram.spectrum_edr"]:
         results = judged(spectra_of(granule, spectrum_background), loop.truth[granule.id], SPECTRA)
         assert failed(results) == set(), (granule.id, [r.why for r in results])
 
 
 def test_the_loop_saw_what_it_should(loop: Loop, image_background: xr.Dataset) -> None:
     assert {k: len(v) for k, v in loop.granules.items() if v} == {
-        "jiram.image": 6,
-        "jiram.image_background": 3,
-        "jiram.spectrum": 6,
-        "jiram.spectrum_background": 3,
+        "jiram.image_edr": 6,
+        "jiram.image_background_edr": 3,
+        "jiram.spectrum_edr": 6,
+        "jiram.spectrum_background_edr": 3,
     }
     data = raw.read_images(images(loop), None, CLOCK)
     assert data["subtracted"].values.tolist() == [0, 0, 0, 0, 1, 1]
@@ -110,7 +110,7 @@ def test_a_halved_uncertainty_is_noticed(
         granule, name = images(loop)[0], "radiance"
         dataset = image_of(loop, granule, image_background)
     else:
-        granule, name = loop.granules["jiram.spectrum"][0], "spectral_radiance"
+        granule, name = loop.granules["jiram.spectrum_edr"][0], "spectral_radiance"
         dataset = spectra_of(granule, spectrum_background)
     halved = dataset.assign({f"{name}_random": dataset[f"{name}_random"] * np.float32(0.5)})
     assert name in failed(judged(halved, loop.truth[granule.id], product))
@@ -189,7 +189,7 @@ def test_drift_between_background_frames_is_of_the_size_stated(tmp_path: Path) -
     many = looped(-2400.0, -600.0, tmp_path, every=2, cycle=5, seed=11)
     background = backgrounds(many, "image")
     pulls = []
-    for granule in many.granules["jiram.image"]:
+    for granule in many.granules["jiram.image_edr"]:
         product, truth = image_of(many, granule, background), many.truth[granule.id]
         m = product["band"].values.tolist().index("M")
         good = (product["quality"].values[0, m] & ~np.uint32(BACKGROUND_ONE_SIDED.mask)) == 0
@@ -208,7 +208,7 @@ def test_systematic_uncertainty_is_what_the_tables_make(
     known = tables()
     varied = ("image_responsivity", "spectrum_responsivity", "exposure")
     sets = [{n: t.draw(rng) if n in varied else t for n, t in known.items()} for _ in range(200)]
-    image, spectrum = images(loop)[1], loop.granules["jiram.spectrum"][0]
+    image, spectrum = images(loop)[1], loop.granules["jiram.spectrum_edr"][0]
     data = raw.read_images([image], None, CLOCK)
     small = image_background.isel(et=slice(0, 2))
 

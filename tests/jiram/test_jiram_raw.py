@@ -127,7 +127,7 @@ def test_formats_share_frames_by_what_the_label_calls_them(tmp_path: Path) -> No
         later = replace(acquisition(256, 11, kind=kind), et=START + 30.0 * k)
         write_acquisition(tmp_path, later, "img", CLOCK)
     found = granules_below(tmp_path)
-    assert {k: len(v) for k, v in found.items() if v} == {"jiram.image": 1, "jiram.image_background": 1}
+    assert {k: len(v) for k, v in found.items() if v} == {"jiram.image_edr": 1, "jiram.image_background_edr": 1}
 
 
 def test_a_sub_frame_of_zeros_is_lost(tmp_path: Path) -> None:
