@@ -44,8 +44,8 @@ NAMES = (
 )  # fmt: skip
 FRAMES = ("JUNO_JIRAM_I_LBAND", "JUNO_JIRAM_I_MBAND")
 # Spins between acquisitions, and acquisitions from one background frame to the next.
-EVERY = {"demo": 6, "full": 1}
-CYCLE = {"demo": 4, "full": 10}
+EVERY = {"demo": 8, "full": 1}
+CYCLE = {"demo": 3, "full": 10}
 SPIN = 30.0
 IMAGE_EXPOSURE, SPECTRUM_EXPOSURE = 0.012, 0.6
 # The spectrum begins after the image.

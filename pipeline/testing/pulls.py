@@ -316,7 +316,7 @@ def _random(
         structured = component(product, variable.name, "structured")
         assert structured is not None
         rest = (delta - shared_means(delta, along)) / random
-        faults += dependence_faults(rest, true, random, float(usable.sum()))
+        faults += dependence_faults(rest, true - shared_means(true, along), random, float(usable.sum()))
         return result, faults + shared_faults(delta, random, structured.values, along)
     faults += dependence_faults(pulls, true, random, n_eff)
     if distribution == "derived":
