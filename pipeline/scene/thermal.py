@@ -25,7 +25,7 @@ AURORA = 2.0e-3  # W m^-2 sr^-1 of all lines at the brightest
 # Centre (east longitude, latitude) and radius of the ovals, and their width, degrees.
 OVALS = ((180.0, 74.0, 14.0, 2.0), (20.0, -82.0, 12.0, 2.0))
 # The weather: waves about the planet, root mean square in K, and the power of the wavenumber their height goes with.
-WAVES, WAVENUMBERS, WEATHER, SLOPE = 60, (5.0, 3000.0), 14.0, -0.25
+WAVES, WAVENUMBERS, WEATHER, SLOPE = 60, (5.0, 1500.0), 14.0, -0.25
 
 
 @dataclass(frozen=True)
