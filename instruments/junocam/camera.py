@@ -1,0 +1,131 @@
+"""The camera: pixels of a framelet to directions and back, and when each frame was taken.
+
+The model of the instrument kernel juno_junocam_v03.ti: a pinhole with two radial terms, one centre per filter. A place
+in a framelet is given by 0-based line and sample of the product, so that whole numbers are the centres of pixels; the
+kernel counts from the upper left edge, half a pixel more. Directions are in JUNO_JUNOCAM: +X along increasing samples,
++Y along increasing lines, +Z the boresight.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from calibration.tables import Table
+
+Floats = NDArray[np.float64]
+Instant = Literal["middle", "start"]
+
+FRAME = "JUNO_JUNOCAM"
+FILTERS = ("BLUE", "GREEN", "RED", "METHANE")
+LINES, SAMPLES = 128, 1648
+# The last number of a filter's NAIF id, as in INS-61504_DISTORTION_Y.
+NAIF = {"BLUE": 1, "GREEN": 2, "RED": 3, "METHANE": 4}
+# Samples behind which there is glass; before and after lie dark and overscan columns (instrument kernel, note 1).
+ACTIVE = slice(23, 1631)
+# Newton's steps to undo the distortion: four reach 1e-12 pixels over the whole field.
+STEPS = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Camera:
+    """Optics and timing as one image used them.
+
+    Parameters
+    ----------
+    focal_length : unsummed pixels.
+    radial : factors of r^2 and r^4, r in pixels from the optical axis.
+    centre_sample : of the optical axis, pixels from the left edge.
+    centre_line : the same by filter from the upper edge of its framelet, which may lie outside of it.
+    start_bias, interframe_delta : to be added to a label's start time and interframe delay, s.
+    summing : pixels summed along each axis, 1 or 2.
+    """
+
+    focal_length: float
+    radial: tuple[float, float]
+    centre_sample: float
+    centre_line: Mapping[str, float]
+    start_bias: float
+    interframe_delta: float
+    summing: int = 1
+
+    @classmethod
+    def from_table(cls, table: Table, *, summing: int = 1, centre_line: Mapping[str, float] | None = None) -> Camera:
+        """The camera of table ``camera``.
+
+        Parameters
+        ----------
+        summing : SAMPLING_FACTOR of the label.
+        centre_line : filters whose read-out was moved, as `stated_centres` finds them in a label.
+        """
+        lines = dict(zip(FILTERS, table["centre_line"].value.tolist(), strict=True)) | dict(centre_line or {})
+        k1, k2 = table["radial"].value.tolist()
+        return cls(
+            float(table["focal_length"].value / table["pixel_size"].value),
+            (k1, k2),
+            float(table["centre_sample"].value),
+            lines,
+            float(table["start_bias"].value),
+            float(table["interframe_delta"].value),
+            summing,
+        )
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Lines and samples of a framelet."""
+        return LINES // self.summing, SAMPLES // self.summing
+
+    def unproject(self, line: ArrayLike, sample: ArrayLike, filter_: str) -> Floats:
+        """Unit vectors (..., 3) along which places in a filter's framelet look."""
+        x = (np.asarray(sample, np.float64) + 0.5) * self.summing - self.centre_sample
+        y = (np.asarray(line, np.float64) + 0.5) * self.summing - self.centre_line[filter_]
+        x, y = np.broadcast_arrays(x, y)
+        distorted = np.hypot(x, y)
+        k1, k2 = self.radial
+        r = distorted
+        for _ in range(STEPS):
+            square = r * r
+            r = r - (r * (1.0 + square * (k1 + square * k2)) - distorted) / (
+                1.0 + square * (3.0 * k1 + square * 5.0 * k2)
+            )
+        factor = 1.0 / (1.0 + r * r * (k1 + r * r * k2))
+        z = np.full(x.shape, self.focal_length)
+        return np.stack([x * factor, y * factor, z], axis=-1) / np.hypot(r, self.focal_length)[..., None]
+
+    def project(self, direction: ArrayLike, filter_: str) -> tuple[Floats, Floats]:
+        """Line and sample at which a filter's framelet would see directions (..., 3); NaN behind the camera.
+
+        They may lie outside of the framelet: the model holds as far as the detector reaches.
+        """
+        vx, vy, vz = np.moveaxis(np.asarray(direction, np.float64), -1, 0)
+        scale = self.focal_length / np.where(vz > 0.0, vz, np.nan)
+        x, y = vx * scale, vy * scale
+        square = x * x + y * y
+        factor = 1.0 + square * (self.radial[0] + square * self.radial[1])
+        line = (y * factor + self.centre_line[filter_]) / self.summing - 0.5
+        return line, (x * factor + self.centre_sample) / self.summing - 0.5
+
+    def epochs(self, start: float, frames: ArrayLike, interframe: float, exposure: float, instant: Instant) -> Floats:
+        """Et of frames; all framelets of a frame share it.
+
+        Parameters
+        ----------
+        start : et of the label's start time, or better of its clock count, whose text is not rounded to 1 ms.
+        frames : 0-based numbers of frames.
+        interframe, exposure : of the label, s.
+        instant : what of the exposure stands for a frame: its ``middle`` (ISIS) or its ``start`` (the kernel's text).
+            With 64 stages of TDI they are 0.1 s apart, 32 pixels.
+        """
+        late = 0.5 * exposure if instant == "middle" else 0.0
+        return start + self.start_bias + late + np.asarray(frames, np.float64) * (interframe + self.interframe_delta)
+
+
+def stated_centres(rationale: str) -> dict[str, float]:
+    """Filters whose read-out strip was moved, from ``INS-6150#_DISTORTION_Y`` in a label's RATIONALE_DESC."""
+    found = dict(re.findall(r"INS-6150([1-4])_DISTORTION_Y\s*[=:]?\s*\(?\s*(-?\d+(?:\.\d*)?)", rationale))
+    return {name: float(found[str(number)]) for name, number in NAIF.items() if str(number) in found}
