@@ -132,7 +132,7 @@ def test_a_file_of_another_size_is_refused(tmp_path: Path) -> None:
     path = write_edr(tmp_path, described, codes(described), CLOCK)
     data = path.with_suffix(".IMG")
     data.write_bytes(data.read_bytes()[:-1648])
-    with pytest.raises(InputError, match="1263\\d* bytes|bytes; 768 lines"):
+    with pytest.raises(InputError, match="bytes; 768 lines"):
         raw.open_edr(path, CLOCK)
 
 

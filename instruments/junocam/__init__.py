@@ -1,0 +1,32 @@
+"""JunoCam: the visible-light camera."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from instruments.junocam import calibrate, quicklook
+from instruments.junocam.imageset import IMAGESET
+from instruments.junocam.raw import EDR, RDR
+from instruments.junocam.schemas import FLAGS, RADIANCE
+from pipeline.instrument import Instrument, ProductType, Quicklook
+
+INSTRUMENT = Instrument(
+    name="junocam",
+    title="JunoCam, the visible-light camera",
+    formats=(EDR, IMAGESET, RDR),
+    products=(
+        # Some five frames: what a worker holds at a time.
+        ProductType("junocam.radiance", "Radiance and I/F of the framelets", "granule", RADIANCE, segment=2.0),
+    ),
+    steps=(
+        calibrate.radiance_from_edr,
+        calibrate.radiance_from_imageset,
+        calibrate.radiance_from_rdr,
+    ),
+    tables=Path(__file__).resolve().parents[2] / "calibration" / "tables" / "junocam",
+    flags=FLAGS,
+    quicklooks=(
+        Quicklook("junocam-radiance", "Framelets of", ("junocam.radiance",), quicklook.framelets),
+        Quicklook("junocam-damage", "Damage and saturation of", ("junocam.radiance",), quicklook.damage),
+    ),
+)
