@@ -4,6 +4,10 @@ The model of the instrument kernel juno_junocam_v03.ti: a pinhole with two radia
 in a framelet is given by 0-based line and sample of the product, so that whole numbers are the centres of pixels; the
 kernel counts from the upper left edge, half a pixel more. Directions are in JUNO_JUNOCAM: +X along increasing samples,
 +Y along increasing lines, +Z the boresight.
+
+Stars and limbs show that the optical axis, about which the lens distorts, lies 26 lines from where the kernel has it. The
+``refined`` model has it there, turned so that the kernel's boresight stays; the two differ by nothing at the boresight and by
+some pixels in the corners of the field.
 """
 
 from __future__ import annotations
@@ -17,17 +21,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from calibration.tables import Table
+from instruments.junocam.layout import FILTERS, framelet_lines, line_samples
 
 Floats = NDArray[np.float64]
 Instant = Literal["middle", "start"]
+Model = Literal["refined", "kernel"]
 
 FRAME = "JUNO_JUNOCAM"
-FILTERS = ("BLUE", "GREEN", "RED", "METHANE")
-LINES, SAMPLES = 128, 1648
 # The last number of a filter's NAIF id, as in INS-61504_DISTORTION_Y.
 NAIF = {"BLUE": 1, "GREEN": 2, "RED": 3, "METHANE": 4}
-# Samples behind which there is glass; before and after lie dark and overscan columns (instrument kernel, note 1).
-ACTIVE = slice(23, 1631)
 # Newton's steps to undo the distortion: four reach 1e-12 pixels over the whole field.
 STEPS = 4
 
@@ -44,6 +46,7 @@ class Camera:
     centre_line : the same by filter from the upper edge of its framelet, which may lie outside of it.
     start_bias, interframe_delta : to be added to a label's start time and interframe delay, s.
     summing : pixels summed along each axis, 1 or 2.
+    axis_shift : lines from `centre_line` to the optical axis; +Z is the direction seen at `centre_line`.
     """
 
     focal_length: float
@@ -53,37 +56,51 @@ class Camera:
     start_bias: float
     interframe_delta: float
     summing: int = 1
+    axis_shift: float = 0.0
 
     @classmethod
-    def from_table(cls, table: Table, *, summing: int = 1, centre_line: Mapping[str, float] | None = None) -> Camera:
+    def from_table(
+        cls,
+        table: Table,
+        *,
+        summing: int = 1,
+        centre_line: Mapping[str, float] | None = None,
+        model: Model = "refined",
+    ) -> Camera:
         """The camera of table ``camera``.
 
         Parameters
         ----------
         summing : SAMPLING_FACTOR of the label.
         centre_line : filters whose read-out was moved, as `stated_centres` finds them in a label.
+        model : ``refined`` by stars, or the ``kernel``'s.
         """
-        lines = dict(zip(FILTERS, table["centre_line"].value.tolist(), strict=True)) | dict(centre_line or {})
-        k1, k2 = table["radial"].value.tolist()
-        return cls(
-            float(table["focal_length"].value / table["pixel_size"].value),
-            (k1, k2),
-            float(table["centre_sample"].value),
-            lines,
-            float(table["start_bias"].value),
-            float(table["interframe_delta"].value),
-            summing,
-        )
+        value = {name: q.value for name, q in table.quantities.items()}
+        lines = dict(zip(FILTERS, value["centre_line"].tolist(), strict=True)) | dict(centre_line or {})
+        focal = float(value["focal_length"] / value["pixel_size"])
+        k1, k2 = value["radial"].tolist()
+        shift = 0.0
+        if model == "refined":
+            focal *= float(value["focal_scale"])
+            shift = float(value["axis_shift"])
+        bias, delta = float(value["start_bias"]), float(value["interframe_delta"])
+        return cls(focal, (k1, k2), float(value["centre_sample"]), lines, bias, delta, summing, shift)
+
+    @property
+    def _turn(self) -> tuple[float, float]:
+        """Cosine and sine of the angle between the optical axis and +Z, about +X."""
+        length = float(np.hypot(self.focal_length, self.axis_shift))
+        return self.focal_length / length, -self.axis_shift / length
 
     @property
     def shape(self) -> tuple[int, int]:
         """Lines and samples of a framelet."""
-        return LINES // self.summing, SAMPLES // self.summing
+        return framelet_lines(self.summing), line_samples(self.summing)
 
     def unproject(self, line: ArrayLike, sample: ArrayLike, filter_: str) -> Floats:
         """Unit vectors (..., 3) along which places in a filter's framelet look."""
         x = (np.asarray(sample, np.float64) + 0.5) * self.summing - self.centre_sample
-        y = (np.asarray(line, np.float64) + 0.5) * self.summing - self.centre_line[filter_]
+        y = (np.asarray(line, np.float64) + 0.5) * self.summing - self.centre_line[filter_] - self.axis_shift
         x, y = np.broadcast_arrays(x, y)
         distorted = np.hypot(x, y)
         k1, k2 = self.radial
@@ -94,8 +111,10 @@ class Camera:
                 1.0 + square * (3.0 * k1 + square * 5.0 * k2)
             )
         factor = 1.0 / (1.0 + r * r * (k1 + r * r * k2))
-        z = np.full(x.shape, self.focal_length)
-        return np.stack([x * factor, y * factor, z], axis=-1) / np.hypot(r, self.focal_length)[..., None]
+        length = np.hypot(r, self.focal_length)
+        vx, vy, vz = x * factor / length, y * factor / length, self.focal_length / length
+        c, s = self._turn
+        return np.stack([vx, c * vy - s * vz, s * vy + c * vz], axis=-1)
 
     def project(self, direction: ArrayLike, filter_: str) -> tuple[Floats, Floats]:
         """Line and sample at which a filter's framelet would see directions (..., 3); NaN behind the camera.
@@ -103,11 +122,13 @@ class Camera:
         They may lie outside of the framelet: the model holds as far as the detector reaches.
         """
         vx, vy, vz = np.moveaxis(np.asarray(direction, np.float64), -1, 0)
+        c, s = self._turn
+        vy, vz = c * vy + s * vz, c * vz - s * vy
         scale = self.focal_length / np.where(vz > 0.0, vz, np.nan)
         x, y = vx * scale, vy * scale
         square = x * x + y * y
         factor = 1.0 + square * (self.radial[0] + square * self.radial[1])
-        line = (y * factor + self.centre_line[filter_]) / self.summing - 0.5
+        line = (y * factor + self.centre_line[filter_] + self.axis_shift) / self.summing - 0.5
         return line, (x * factor + self.centre_sample) / self.summing - 0.5
 
     def epochs(self, start: float, frames: ArrayLike, interframe: float, exposure: float, instant: Instant) -> Floats:

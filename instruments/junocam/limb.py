@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
-from instruments.junocam.camera import ACTIVE, Camera
+from instruments.junocam.camera import Camera
+from instruments.junocam.layout import ACTIVE_COLUMNS
 from pipeline.geometry import Geometry
 from pipeline.geometry.attitude import apply
 from pipeline.geometry.surface import LIGHT
@@ -157,10 +158,10 @@ def expected(camera: Camera, filter_: str, seen: Floats, higher: Floats, lit: Fl
     lit : cosines of the incidence (m).
     """
     line, sample = camera.project(seen, filter_)
-    lines, samples = camera.shape
+    lines = camera.shape[0]
     with np.errstate(invalid="ignore"):
         inside = (line > 0.0) & (line < lines - 1.0) & (lit > LIT)
-        inside &= (sample * camera.summing > ACTIVE.start) & (sample * camera.summing < ACTIVE.stop - 2)
+        inside &= (sample * camera.summing > ACTIVE_COLUMNS[0]) & (sample * camera.summing < ACTIVE_COLUMNS[1] - 2)
     line, sample = line[inside], sample[inside]
     other = camera.project(higher[inside], filter_)
     across = np.stack([other[0] - line, other[1] - sample], axis=-1)

@@ -1,7 +1,8 @@
 """Where Juno was: from the trajectory, or from an image's label where the trajectory is only predicted.
 
 A predicted trajectory errs along the orbit foremost (seconds, at up to 58 km/s). A label states altitude and
-sub-spacecraft point; the track is moved along by the time that brings it nearest to them and by the small rest in space.
+sub-spacecraft point; the track is moved along by the time that brings it nearest to them and by the small rest in
+space.
 
 What a label's numbers mean is not documented; the 23 labels of PJ43 and PJ44 tell, for one shift in time along a
 predicted trajectory explains those of one pass to 5 km rms only so: the altitude is that above the nearest point of the

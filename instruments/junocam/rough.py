@@ -1,8 +1,8 @@
 """A first attitude from the pictures alone, where neither phase nor rate of the spin is known.
 
-Seen from Juno a sphere's limb is a cone about the direction of its centre: u . c = const for all limb directions u. Turned
-back by the right rate, edges of all framelets lie on one cone; the rate is searched, the centre follows by linear least
-squares, and with it the phase. Jupiter's flattening is left to the fit that follows.
+Seen from Juno a sphere's limb is a cone about the direction of its centre: u . c = const for all limb directions u.
+Turned back by the right rate, edges of all framelets lie on one cone; the rate is searched, the centre follows by linear
+least squares, and with it the phase. Jupiter's flattening is left to the fit that follows.
 """
 
 from __future__ import annotations

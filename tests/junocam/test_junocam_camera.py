@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.optimize import least_squares
+from scipy.spatial.transform import Rotation
 
 from calibration.tables import Table
-from instruments.junocam.camera import FILTERS, FRAME, Camera, stated_centres
+from instruments.junocam.camera import FRAME, Camera, Model, stated_centres
+from instruments.junocam.layout import FILTERS
 from pipeline.clock import Sclk, Span, parse_utc
 from pipeline.geometry import make_geometry
 from pipeline.geometry.attitude import to_matrix
@@ -60,7 +64,7 @@ def table() -> Table:
 
 @pytest.fixture(scope="module")
 def camera(table: Table) -> Camera:
-    return Camera.from_table(table)
+    return Camera.from_table(table, model="kernel")
 
 
 @pytest.mark.parametrize("name", FILTERS)
@@ -71,8 +75,9 @@ def test_boresights_and_corners_of_the_kernel(camera: Camera, name: str) -> None
 
 @pytest.mark.parametrize("name", FILTERS)
 @pytest.mark.parametrize("summing", [1, 2])
-def test_project_undoes_unproject(table: Table, name: str, summing: int) -> None:
-    camera = Camera.from_table(table, summing=summing)
+@pytest.mark.parametrize("model", ["refined", "kernel"])
+def test_project_undoes_unproject(table: Table, name: str, summing: int, model: Model) -> None:
+    camera = Camera.from_table(table, summing=summing, model=model)
     line, sample = np.meshgrid(np.linspace(-1, camera.shape[0], 12), np.linspace(-1, camera.shape[1], 50))
     again = camera.project(camera.unproject(line, sample, name), name)
     np.testing.assert_allclose(again[0], line, atol=1e-6)
@@ -80,7 +85,7 @@ def test_project_undoes_unproject(table: Table, name: str, summing: int) -> None
 
 
 def test_summed_pixel_looks_between_the_four(table: Table, camera: Camera) -> None:
-    summed = Camera.from_table(table, summing=2).unproject(10, 300, "METHANE")
+    summed = Camera.from_table(table, summing=2, model="kernel").unproject(10, 300, "METHANE")
     np.testing.assert_allclose(summed, camera.unproject(20.5, 600.5, "METHANE"), atol=1e-15)
 
 
@@ -98,6 +103,69 @@ def test_moved_strip(table: Table) -> None:
         moved.unproject(100.0, 30.0, "METHANE"), Camera.from_table(table).unproject(10.0, 30.0, "METHANE"), atol=1e-15
     )
     assert stated_centres("Jupiter imaging") == {}
+
+
+def test_refined_axis_keeps_the_boresight(table: Table, camera: Camera) -> None:
+    """By design nothing changes where the kernel's axis meets the detector, and little near it."""
+    refined = Camera.from_table(table)
+    line, sample = camera.project([0.0, 0.0, 1.0], "GREEN")
+    np.testing.assert_allclose(refined.unproject(line, sample, "GREEN"), [0.0, 0.0, 1.0], atol=1e-6)
+    lines, samples = np.meshgrid(np.arange(128.0), np.arange(23.0, 1631.0, 8.0))
+    for name in FILTERS:
+        again = refined.project(camera.unproject(lines, samples, name), name)
+        moved = np.hypot(again[0] - lines, again[1] - samples)
+        assert 0.5 < moved.max() < 5.0
+
+
+@pytest.mark.real
+def test_stars_ask_for_the_refined_axis(real_data: Path, table: Table) -> None:
+    """The same stars in successive frames: turned about the spin axis, one place must become the other.
+
+    Of every image the turn per frame is fitted, and for all the spin axis; nothing of the camera is.
+    """
+    pairs = _star_pairs(real_data / "junocam" / "star_matchpoints_PJ24.csv")
+    along = {model: _star_residuals(Camera.from_table(table, model=model), pairs) for model in ("kernel", "refined")}
+    assert np.median(np.abs(along["kernel"][:, 1])) > 0.4
+    assert np.median(np.abs(along["refined"]), axis=0) == pytest.approx([0.1, 0.2], abs=0.05)
+
+
+def _star_pairs(path: Path) -> dict[str, np.ndarray]:
+    """Image, frames, filters and places (0-based line and sample) of both members of each pair."""
+    rows = list(csv.reader(path.read_text().splitlines()))[1:]
+    x, y = (np.array([[float(r[i]), float(r[i + 8])] for r in rows]) for i in (3, 4))
+    framelet = np.floor(y / 128).astype(int)
+    image = np.unique([r[1] for r in rows], return_inverse=True)[1]
+    return {
+        "image": image,
+        "frames": framelet // 3,
+        "filter": framelet % 3,
+        "line": y - 128 * framelet - 0.5,
+        "sample": x - 0.5,
+    }
+
+
+def _star_residuals(camera: Camera, pairs: dict[str, np.ndarray]) -> np.ndarray:
+    """Line and sample of the second member less what the first predicts (n, 2)."""
+
+    def looks(member: int) -> np.ndarray:
+        line, sample, own = (pairs[k][:, member] for k in ("line", "sample", "filter"))
+        each = np.stack([camera.unproject(line, sample, name) for name in FILTERS[:3]])
+        return each[own, np.arange(own.size)]
+
+    first, images = looks(0), pairs["image"].max() + 1
+    apart = np.diff(pairs["frames"], axis=1)[:, 0]
+
+    def residuals(x: np.ndarray) -> np.ndarray:
+        axis = np.array([-1.0, x[-2], x[-1]]) / np.sqrt(1.0 + x[-2] ** 2 + x[-1] ** 2)
+        turned = Rotation.from_rotvec(-(x[pairs["image"]] * apart)[:, None] * axis).apply(first)
+        each = np.array([camera.project(turned, name) for name in FILTERS[:3]])
+        found = each[pairs["filter"][:, 1], :, np.arange(apart.size)]
+        return (found - np.stack([pairs["line"][:, 1], pairs["sample"][:, 1]], axis=1)).ravel()
+
+    # In cruise Juno turned once a minute; frames are about 0.76 s apart.
+    start = np.append(np.full(images, 0.078), [0.0, 0.0])
+    fit = least_squares(residuals, start, loss="soft_l1", f_scale=0.7, x_scale="jac")
+    return residuals(fit.x).reshape(-1, 2)
 
 
 def test_instants(camera: Camera) -> None:
