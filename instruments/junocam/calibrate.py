@@ -279,10 +279,13 @@ class Framelet:
         dn = decoded.dn - black
         noise = self.noise(dn)
         flat, dark = (self.of_pixels(name) for name in ("flat", "dark"))
-        scale = np.float32(band.per_dn) / flat
-        out["radiance"][...] = (np.take(dn.astype(np.float32), self.value) - dark) * scale
-        out["radiance_random"][...] = np.take(noise.astype(np.float32), self.value) * scale
-        out["radiance_quantum"][...] = np.take(decoded.width.astype(np.float32), self.value) * scale
+        for name, level in (("", dn), ("_random", noise), ("_quantum", decoded.width)):
+            np.take((band.per_dn * level).astype(np.float32), self.value, out=out[f"radiance{name}"], mode="clip")
+        if dark.any():
+            out["radiance"] -= np.float32(band.per_dn) * dark
+        if (flat != 1.0).any():
+            for name in ("", "_random", "_quantum"):
+                out[f"radiance{name}"] /= flat
         gone, corrupt = self.damage(dn, noise)
         hit = self.hits(noise)
         quality = np.take(self.level_flags(dn), self.value)
@@ -329,7 +332,7 @@ class Framelet:
         return self.value[: self.lines, self.active]
 
     def black_level(self) -> tuple[float, float, bool]:
-        """Step 2: black level by the dark columns in DN, its uncertainty, and whether they are clipped too far to tell."""
+        """Step 2: black level by the dark columns, its uncertainty, and whether they are clipped too far to tell it."""
         detector = self.tables.detector
         dark = self.levels.dn[self.value[: self.lines, columns_within(DARK_COLUMNS, self.summing)]].ravel()
         middle = float(np.median(dark))

@@ -40,9 +40,8 @@ def lost(values: Values, lit: int) -> Mask:
         return np.zeros(values.shape, bool)
     if zero.all():
         return zero
-    square = np.ones((SOLID, SOLID), bool)
     # At the rim of the framelet nothing says what lies beyond.
-    solid = ndimage.binary_dilation(ndimage.binary_erosion(zero, square, border_value=1), square) & zero
+    solid = _in_square(_in_square(zero, np.logical_and, beyond=True), np.logical_or, beyond=False)
     area, number = ndimage.label(solid)
     if number == 0:
         return solid
@@ -54,6 +53,16 @@ def lost(values: Values, lit: int) -> Mask:
     gone = (around > 0) & (bright >= ENCLOSED * around)
     gone[0] = False
     return np.asarray(gone[area])
+
+
+def _in_square(mask: Mask, combine: np.ufunc, *, beyond: bool) -> Mask:
+    """All or any of the samples in the square about each."""
+    for axis, size in enumerate(mask.shape):
+        around = [(0, 0), (0, 0)]
+        around[axis] = (SOLID // 2, SOLID // 2)
+        padded = np.moveaxis(np.pad(mask, around, constant_values=beyond), axis, 0)
+        mask = np.moveaxis(combine.reduce([padded[k : k + size] for k in range(SOLID)]), 0, axis)
+    return mask
 
 
 def _neighbours(array: Values) -> list[tuple[tuple[slice, slice], tuple[slice, slice]]]:
