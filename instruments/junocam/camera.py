@@ -5,9 +5,9 @@ in a framelet is given by 0-based line and sample of the product, so that whole 
 kernel counts from the upper left edge, half a pixel more. Directions are in JUNO_JUNOCAM: +X along increasing samples,
 +Y along increasing lines, +Z the boresight.
 
-Stars and limbs show that the optical axis, about which the lens distorts, lies 26 lines from where the kernel has it. The
-``refined`` model has it there, turned so that the kernel's boresight stays; the two differ by nothing at the boresight and by
-some pixels in the corners of the field.
+Stars and limbs show that the optical axis, about which the lens distorts, lies 26 lines from where the kernel has it.
+The ``refined`` model has it there, turned so that the kernel's boresight stays; the two differ by nothing at the
+boresight and by some pixels in the corners of the field.
 """
 
 from __future__ import annotations

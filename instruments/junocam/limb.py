@@ -70,6 +70,10 @@ class View:
             geometry.rotation("J2000", "IAU_JUPITER", et - delay),
         )
 
+    def one(self, index: int) -> View:
+        """The view at one of the times."""
+        return View(*(getattr(self, name)[index : index + 1] for name in View.__dataclass_fields__))
+
     def outline(self, height: float) -> tuple[Floats, Floats]:
         """Directions in J2000 in which the limb of a given height is seen, and cosines of the incidence there.
 
@@ -146,6 +150,8 @@ class Edges:
 
 def join(parts: list[Edges]) -> Edges:
     """All edges of several framelets."""
+    if not parts:
+        return Edges(np.zeros(0, np.intp), np.zeros(0), np.zeros(0), np.zeros((0, 2)), np.zeros(0))
     return Edges(*(np.concatenate([getattr(p, n) for p in parts]) for n in Edges.__dataclass_fields__))
 
 
@@ -189,7 +195,7 @@ def measure(picture: Floats, noise: float, number: int, line: Floats, sample: Fl
     good = np.isfinite(profile).all(axis=1)
     profile, kept = profile[good], np.flatnonzero(inside)[good]
     if not kept.size:
-        return Edges(np.zeros(0, np.intp), *(np.zeros(0) for _ in range(2)), np.zeros((0, 2)), np.zeros(0))
+        return join([])
     edge, sigma = _crossing(profile, inward, noise)
     found = np.isfinite(edge)
     kept, edge = kept[found], edge[found]

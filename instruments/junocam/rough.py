@@ -1,8 +1,8 @@
 """A first attitude from the pictures alone, where neither phase nor rate of the spin is known.
 
 Seen from Juno a sphere's limb is a cone about the direction of its centre: u . c = const for all limb directions u.
-Turned back by the right rate, edges of all framelets lie on one cone; the rate is searched, the centre follows by linear
-least squares, and with it the phase. Jupiter's flattening is left to the fit that follows.
+Turned back by the right rate, edges of all framelets lie on one cone; the rate is searched, the centre follows by
+linear least squares, and with it the phase. Jupiter's flattening is left to the fit that follows.
 """
 
 from __future__ import annotations
@@ -18,26 +18,27 @@ Floats = NDArray[np.float64]
 
 # Edges are sought in blocks of so many pixels.
 BLOCK = 4
-# A block is dark below the first fraction of the picture's bright level, and its limb rises to the second within
-# `NEAR` blocks.
-DARK, BRIGHT, LEVEL = 0.02, 0.15, 99.0
+# A block is dark below the first fraction of the bright level (a percentile of the filter's samples) and so many times
+# the noise of a sample, and lit above the second; from disc to sky it is `NEAR` blocks.
+DARK, LIT, LEVEL = (0.02, 2.5), (0.15, 6.0), 99.0
 NEAR = 2
 RATES = 61
 ROUNDS = 10
 
 
-def rough_edges(picture: Floats, bright: float, number: int) -> Edges:
+def rough_edges(picture: Floats, bright: float, noise: float, number: int) -> Edges:
     """Places where a framelet turns from sky to disc within a few pixels, to some pixels.
 
     Parameters
     ----------
     picture : linear brightness of a framelet, NaN where missing.
-    bright : level of the disc in the image's framelets of this filter.
+    bright, noise : level of the disc in the image's framelets of this filter; of a dark sample.
     """
     lines, samples = (n // BLOCK for n in picture.shape)
     blocks = picture[: lines * BLOCK, : samples * BLOCK].reshape(lines, BLOCK, samples, BLOCK)
     level = np.nan_to_num(np.median(blocks, axis=(1, 3)), nan=np.inf)
-    dark, lit = level < DARK * bright, (level > BRIGHT * bright) & np.isfinite(level)
+    dark = level < max(DARK[0] * bright, DARK[1] * noise)
+    lit = (level > max(LIT[0] * bright, LIT[1] * noise)) & np.isfinite(level)
     found = []
     for axis in (0, 1):
         for sign in (1, -1):

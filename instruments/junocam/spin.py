@@ -1,8 +1,8 @@
 """Corrections of an attitude by the limb: the model of the spin, its parameters and the fit.
 
-A nominal attitude, a kernel's or a steady spin about the nominal axis, is corrected by a turn about the spin axis, growing
-with time, by a tilt of that axis in space and by its place in the spacecraft. The residual of an edge is the height at
-which its line of sight passes Jupiter less that of the limb, in pixels across the limb.
+A nominal attitude, a kernel's or a steady spin about the nominal axis, is corrected by a turn about the spin axis,
+growing with time, by a tilt of that axis in space and by its place in the spacecraft. The residual of an edge is the
+height at which its line of sight passes Jupiter less that of the limb, in pixels across the limb.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from pipeline.geometry.attitude import apply, compose
 
 Floats = NDArray[np.float64]
 
-# Parameters: turn (rad), rate (rad/s), tilt of the axis in space toward the despun x and y (rad), place of the axis in the
-# spacecraft along x and y (rad), heights of the limb (km).
+# Parameters: turn (rad), rate (rad/s), tilt of the axis in space toward the despun x and y (rad), place of the axis in
+# the spacecraft along x and y (rad), heights of the limb (km).
 NAMES = ("turn", "rate", "tilt_x", "tilt_y", "axis_x", "axis_y", *(f"height_{name.lower()}" for name in FILTERS))
 TURN, RATE, HEIGHT = 0, 1, 6
 _STEPS = np.array([1e-5, 1e-5, 1e-5, 1e-5, 1e-5, 1e-5, 1.0, 1.0, 1.0, 1.0])

@@ -1,0 +1,238 @@
+"""Step: where Juno was and how it was turned when it took an image, as well as kernels, label and limb tell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from calibration.tables import Table
+from instruments.junocam.camera import FRAME, Instant, Model
+from instruments.junocam.geometry_schemas import LABEL_POSITION, LIMB_ATTITUDE, LIMB_POOR
+from instruments.junocam.limb import View
+from instruments.junocam.limb_fit import Limb, first_guess, fit_limb, prior_of
+from instruments.junocam.observation import Image
+from instruments.junocam.position import Shift, Stated, along_track, label_shift, shifted
+from instruments.junocam.spin import HEIGHT, NAMES, RATE, TURN, Spin, table_of, toward, turned
+from pipeline.clock import Span
+from pipeline.dataset.quality import Quality
+from pipeline.geometry import Geometry
+from pipeline.geometry.attitude import Attitude, compose, to_quaternion
+from pipeline.geometry.frames import SPACECRAFT
+from pipeline.geometry.propagate import despun
+from pipeline.instrument import Product, step
+from pipeline.passes import Pass
+
+Floats = NDArray[np.float64]
+PositionSource = Literal["auto", "trajectory", "label"]
+PointingSource = Literal["auto", "kernel", "limb"]
+
+# One sigma of positions, km: reconstructed, of a label (rest of `position`'s comparison), predicted.
+POSITION_SIGMA = {"reconstructed trajectory": 1.0, "label": 5.0, "predicted trajectory": 300.0}
+# Deviation of the edges beyond which a solution is not to be trusted, pixels, and share of edges it must explain.
+POOR, EXPLAINED = 1.5, 0.3
+
+
+@step(produces="junocam.attitude", over="unit", version=1)
+def attitude(
+    radiance: Annotated[xr.Dataset, Product("junocam.radiance")],
+    geometry: Geometry,
+    pass_: Pass,
+    camera: Table,
+    limb: Table,
+    attitude: Table,
+    *,
+    instant: Instant = "middle",
+    camera_model: Model = "refined",
+    position_source: PositionSource = "auto",
+    pointing_source: PointingSource = "auto",
+) -> xr.Dataset:
+    """Position and attitude at the framelets of an image, with what they rest on.
+
+    Parameters
+    ----------
+    instant : what of the exposure stands for a framelet.
+    camera_model : ``refined`` by stars, or as the instrument ``kernel`` has it.
+    position_source : ``auto`` takes the label's only where the trajectory is predicted.
+    pointing_source : ``auto`` corrects the kernel's attitude by the limb, or finds it from the limb where no kernel has
+        it; ``kernel`` takes it as it is; ``limb`` leaves it aside.
+    """
+    image = Image.of(radiance, camera, instant, camera_model)
+    place = _place(geometry, image, position_source)
+    view = View.at(place.geometry, image.et)
+    known = _known(place.geometry, image.et)
+    kernel = known and pointing_source != "limb"
+    spin, rate = _spin(place.geometry, image, attitude, kernel=kernel)
+    earth = pass_.attitude.startswith("GRAV")
+    prior, sigma, _ = prior_of(limb, attitude, kernel=kernel, earth=earth, interframe=image.interframe)
+    start: Floats | None = prior
+    if np.isnan(view.observer).any() or (pointing_source == "kernel" and not known):
+        start = None
+    elif not kernel:
+        start = first_guess(image, view, spin, prior, sigma, rate)
+    found = None if start is None else fit_limb(image, view, spin, start, prior, sigma, float(limb["edge"].value))
+    values, covariance = _values(found, prior, sigma, pointing_source, kernel=kernel)
+    out = _dataset(image, place, spin, values, covariance)
+    out.update(_limb_variables(found, image))
+    out["start_offset"] = (), values[TURN] / rate if kernel else np.nan
+    out["prior"] = ("parameter_name",), prior
+    out["prior_sigma"] = ("parameter_name",), np.where(np.isfinite(sigma), sigma, -1.0)
+    pointing = "attitude kernel" if kernel else "steady spin"
+    if found is not None and pointing_source != "kernel":
+        pointing += " corrected by the limb" if kernel else " fitted to the limb"
+    elif not kernel:
+        pointing = "unknown"
+    out["basis"] = (), f"position: {place.basis}; attitude: {pointing}"
+    out["instant"], out["camera_model"] = ((), instant), ((), camera_model)
+    out["quality"] = "framelet", _quality(out, place, found, kernel=kernel)
+    coords = {name: ("framelet", radiance[name].values) for name in ("et", "filter", "frame")}
+    return xr.Dataset(out, coords={**coords, "parameter_name": np.array(NAMES, object)})
+
+
+@dataclass(frozen=True, eq=False)
+class _Place:
+    """Where Juno was, and how that is known."""
+
+    geometry: Geometry
+    basis: str
+    shift: Shift
+    label_difference: Floats
+
+
+def _place(geometry: Geometry, image: Image, source: PositionSource) -> _Place:
+    et, stated = image.label_time, image.stated
+    nowhere = Shift(0.0, np.zeros(3))
+    known = bool(np.isfinite(geometry.position("J2000", np.append(image.et, et))).all())
+    predicted = bool(geometry.position_predicted[geometry.tracks["JUNO"].interval(image.et)[0]].any())
+    basis = "predicted trajectory" if predicted else "reconstructed trajectory"
+    if not known or not _complete(stated):
+        return _Place(geometry, basis if known else "unknown", nowhere, np.full(3, np.nan))
+    truth = geometry.rotation("IAU_JUPITER", "J2000", et)[0] @ stated.position()
+    difference = along_track(geometry, et, truth - geometry.position("J2000", et)[0])
+    if source == "trajectory" or (source == "auto" and not predicted):
+        return _Place(geometry, basis, nowhere, difference)
+    shift = label_shift(geometry, et, stated)
+    return _Place(shifted(geometry, shift), "label", shift, difference)
+
+
+def _complete(stated: Stated) -> bool:
+    return bool(np.isfinite([stated.altitude, stated.latitude, stated.longitude_west]).all())
+
+
+def _known(geometry: Geometry, et: Floats) -> bool:
+    """Whether a kernel has the attitude at all times."""
+    there = np.isfinite(geometry.attitude.quaternion(et)).all()
+    index = np.clip(np.searchsorted(geometry.attitude.et, et, side="right") - 1, 0, None)
+    made_up = geometry.attitude_predicted
+    return bool(there) and not made_up[np.minimum(index, made_up.size - 1)].any()
+
+
+def _spin(geometry: Geometry, image: Image, attitude: Table, *, kernel: bool) -> tuple[Spin, float]:
+    """The nominal attitude at the framelets, and its rate."""
+    middle = float(image.et.mean())
+    rate, place = float(attitude["rate"].value), tuple(attitude["spin_axis"].value.tolist())
+    mount = geometry.rotation(SPACECRAFT, FRAME, middle)[0]
+    if kernel:
+        nominal = geometry.rotation("J2000", SPACECRAFT, image.et)
+        axis = nominal[len(image) // 2].T @ toward(*place)[:, 2]
+    else:
+        earth = geometry.position("J2000", middle, target="EARTH", observer="JUNO")[0]
+        axis = earth / np.linalg.norm(earth)
+    x, y = despun(axis)
+    despinning = np.stack([x, y, axis])
+    if not kernel:
+        about = compose(turned(rate * (image.et - middle)), despinning[None])
+        nominal = compose(toward(*place)[None], about)
+    return Spin(image.et, middle, nominal, despinning, place, mount), rate
+
+
+def _values(
+    found: Limb | None, prior: Floats, sigma: Floats, source: PointingSource, *, kernel: bool
+) -> tuple[Floats, Floats]:
+    """Parameters and covariance that hold: fitted, as known before, or unknown."""
+    if found is not None and source != "kernel":
+        return found.fit.values, found.fit.covariance
+    if kernel:
+        return prior, np.diag(sigma**2)
+    return np.full(prior.shape, np.nan), np.full((prior.size, prior.size), np.nan)
+
+
+def _dataset(image: Image, place: _Place, spin: Spin, values: Floats, covariance: Floats) -> dict[str, Any]:
+    known = np.isfinite(values).all()
+    matrix = spin.spacecraft(values) if known else np.full((len(image), 3, 3), np.nan)
+    position = place.geometry.position("J2000", image.et)
+    sigma = np.sqrt(np.diag(covariance))
+    return {
+        "quaternion": (("framelet", "q"), to_quaternion(matrix).T if known else np.full((len(image), 4), np.nan)),
+        "quaternion_systematic": ("framelet", 0.5 * _angle_sigma(image, spin, covariance)),
+        "position": (("framelet", "xyz"), position),
+        "position_systematic": ((), POSITION_SIGMA.get(place.basis, np.nan)),
+        "et_pointing": ("framelet", image.et),
+        "parameter": ("parameter_name", values),
+        "parameter_systematic": ("parameter_name", sigma),
+        "covariance": (("parameter_name", "parameter_other"), covariance),
+        "position_time_shift": ((), place.shift.time),
+        "label_difference": ("orbital", place.label_difference),
+    }
+
+
+def _angle_sigma(image: Image, spin: Spin, covariance: Floats) -> Floats:
+    """Root mean square over the directions of the angle by which lines of sight may be off, rad (n)."""
+    time = image.et - spin.middle
+    about = covariance[TURN, TURN] + 2.0 * time * covariance[TURN, RATE] + time**2 * covariance[RATE, RATE]
+    return np.sqrt(about + covariance[2:HEIGHT, 2:HEIGHT].trace() / 2.0)
+
+
+def _limb_variables(found: Limb | None, image: Image) -> dict[str, Any]:
+    n = len(image)
+    if found is None:
+        zeros, absent = np.zeros(n, np.int32), np.full(n, np.nan)
+        counts = {"limb_points": zeros, "limb_used": zeros}
+        values = {f"limb_{k}": absent for k in ("mean", "rms", "rms_all")}
+        return {**{k: ("framelet", v) for k, v in (counts | values).items()}, "limb_scale": ((), np.nan)}
+    used = table_of(found.fit, found.edges, n)
+    everything = table_of(replace(found.fit, weights=np.ones(len(found.edges))), found.edges, n)
+    columns = {
+        "limb_points": everything["count"],
+        "limb_used": used["count"],
+        "limb_mean": used["mean"],
+        "limb_rms": used["rms"],
+        "limb_rms_all": everything["rms"],
+    }
+    return {**{k: ("framelet", v) for k, v in columns.items()}, "limb_scale": ((), found.fit.scale)}
+
+
+def _quality(out: Mapping[str, Any], place: _Place, found: Limb | None, *, kernel: bool) -> NDArray[np.uint32]:
+    unknown = np.isnan(out["quaternion"][1][:, 0]) | np.isnan(out["position"][1][:, 0])
+    bits = np.where(unknown, np.uint32(Quality.GEOMETRY_MISSING), np.uint32(0))
+    if place.basis == "label":
+        bits |= np.uint32(LABEL_POSITION.mask)
+    if place.basis == "predicted trajectory":
+        bits |= np.uint32(Quality.GEOMETRY_PREDICTED)
+    if not kernel:
+        bits |= np.uint32(LIMB_ATTITUDE.mask)
+    if found is None or found.fit.scale > POOR or (found.fit.weights > 0).mean() < EXPLAINED:
+        bits |= np.uint32(LIMB_POOR.mask)
+    return bits
+
+
+def solved(solution: xr.Dataset, geometry: Geometry) -> Geometry:
+    """The geometry as a solution of type ``junocam.attitude`` has it; valid at its ``et_pointing`` alone."""
+    et, first = np.unique(solution["et_pointing"].values, return_index=True)
+    quaternions = solution["quaternion"].values[first]
+    # One more instant, as a single one has no interval.
+    instants = np.append(et, et[-1] + 1.0)
+    turning = Attitude(instants, np.append(quaternions, quaternions[-1:], axis=0), np.ones(et.size, bool))
+    shift = Shift(float(solution["position_time_shift"]), np.zeros(3))
+    moved = shifted(geometry, shift)
+    offset = (solution["position"].values[first] - moved.position("J2000", et)).mean(axis=0)
+    return replace(
+        shifted(geometry, Shift(shift.time, offset)),
+        attitude=turning,
+        attitude_predicted=np.zeros(et.size, bool),
+        span=Span(float(instants[0]), float(instants[-1])),
+    )
