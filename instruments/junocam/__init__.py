@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from instruments.junocam import calibrate, quicklook
 from instruments.junocam.imageset import IMAGESET
 from instruments.junocam.raw import EDR, RDR
 from instruments.junocam.schemas import FLAGS, RADIANCE
-from pipeline.instrument import Instrument, ProductType, Quicklook
+from pipeline.instrument import Instrument, ProductType, Quicklook, Truth
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
+
+    from pipeline.scene import Scene
+
+
+def _simulate(scene: Scene, raw_folder: Path, scale: Literal["demo", "full"], rng: Generator) -> Iterator[Truth]:
+    # The simulator's libraries are not needed to calibrate.
+    from instruments.junocam.simulate import simulate
+
+    return simulate(scene, raw_folder, scale, rng)
+
 
 INSTRUMENT = Instrument(
     name="junocam",
@@ -29,4 +44,5 @@ INSTRUMENT = Instrument(
         Quicklook("junocam-radiance", "Framelets of", ("junocam.radiance",), quicklook.framelets),
         Quicklook("junocam-damage", "Damage and saturation of", ("junocam.radiance",), quicklook.damage),
     ),
+    simulate=_simulate,
 )

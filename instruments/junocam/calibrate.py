@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from calibration.tables import Quantity, Table
 from instruments.junocam import damage
@@ -279,8 +280,9 @@ class Framelet:
         dn = decoded.dn - black
         noise = self.noise(dn)
         flat, dark = (self.of_pixels(name) for name in ("flat", "dark"))
-        for name, level in (("", dn), ("_random", noise), ("_quantum", decoded.width)):
+        for name, level in (("", dn), ("_quantum", decoded.width)):
             np.take((band.per_dn * level).astype(np.float32), self.value, out=out[f"radiance{name}"], mode="clip")
+        out["radiance_random"][...] = np.float32(band.per_dn) * self.random(dn)
         if dark.any():
             out["radiance"] -= np.float32(band.per_dn) * dark
         if (flat != 1.0).any():
@@ -334,9 +336,10 @@ class Framelet:
     def black_level(self) -> tuple[float, float, bool]:
         """Step 2: black level by the dark columns, its uncertainty, and whether they are clipped too far to tell it."""
         detector = self.tables.detector
-        dark = self.levels.dn[self.value[: self.lines, columns_within(DARK_COLUMNS, self.summing)]].ravel()
+        value = self.value[: self.lines, columns_within(DARK_COLUMNS, self.summing)].ravel()
+        dark = self.levels.dn[value]
         middle = float(np.median(dark))
-        if middle <= float(detector["black_threshold"].value):
+        if np.median(value) < 1 or middle <= float(detector["black_threshold"].value):
             clipped = detector["black_clipped"]
             return float(clipped.value), float(clipped.sigma), True
         spread = 1.4826 * float(np.median(np.abs(dark - middle))) or float(np.std(dark))
@@ -349,6 +352,17 @@ class Framelet:
         gain = float(detector["gain"].value)
         electrons = np.maximum(dn, 0.0) * gain + float(detector["read_noise"].value) ** 2
         return np.sqrt(electrons / gain**2 + width**2 / 12.0 + (self.levels.code_noise * width) ** 2)
+
+    def random(self, dn: Floats) -> NDArray[np.float32]:
+        """Step 3: the same of each sample, (line, sample).
+
+        Photons are those expected, by the mean of the codes around: from its own count a sample that has too few would
+        have too small an error as well.
+        """
+        around = ndimage.uniform_filter(self.value.astype(np.float32), 3, mode="nearest")
+        photons = (np.maximum(dn, 0.0) / float(self.tables.detector["gain"].value)).astype(np.float32)
+        rest = (self.noise(dn) ** 2 - photons).astype(np.float32)
+        return np.sqrt(np.take(photons, np.rint(around).astype(np.intp)) + np.take(rest, self.value))
 
     def level_flags(self, dn: Floats) -> NDArray[np.uint32]:
         """Quality bits of each level."""
