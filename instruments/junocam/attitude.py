@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from calibration.tables import Table
 from instruments.junocam.camera import FRAME, Instant, Model
 from instruments.junocam.geometry_schemas import LABEL_POSITION, LIMB_ATTITUDE, LIMB_POOR
+from instruments.junocam.layout import FILTERS
 from instruments.junocam.limb import View
 from instruments.junocam.limb_fit import Limb, first_guess, fit_limb, prior_of
 from instruments.junocam.observation import Image
@@ -61,36 +62,42 @@ def attitude(
     pointing_source : ``auto`` corrects the kernel's attitude by the limb, or finds it from the limb where no kernel has
         it; ``kernel`` takes it as it is; ``limb`` leaves it aside.
     """
-    image = Image.of(radiance, camera, instant, camera_model)
-    place = _place(geometry, image, position_source)
-    view = View.at(place.geometry, image.et)
-    known = _known(place.geometry, image.et)
-    kernel = known and pointing_source != "limb"
-    spin, rate = _spin(place.geometry, image, attitude, kernel=kernel)
+    tables = Tables(camera, limb, attitude)
+    first = Image.of(radiance, camera, instant, camera_model)
+    place = _place(geometry, first, position_source)
+    kernel = pointing_source != "limb" and _known(place.geometry, first.et)
+    wanted = pointing_source != "kernel"
     earth = pass_.attitude.startswith("GRAV")
-    prior, sigma, _ = prior_of(limb, attitude, kernel=kernel, earth=earth, interframe=image.interframe)
-    start: Floats | None = prior
-    if np.isnan(view.observer).any() or (pointing_source == "kernel" and not known):
-        start = None
-    elif not kernel:
-        start = first_guess(image, view, spin, prior, sigma, rate)
-    found = None if start is None else fit_limb(image, view, spin, start, prior, sigma, float(limb["edge"].value))
-    values, covariance = _values(found, prior, sigma, pointing_source, kernel=kernel)
-    out = _dataset(image, place, spin, values, covariance)
-    out.update(_limb_variables(found, image))
-    out["start_offset"] = (), values[TURN] / rate if kernel else np.nan
-    out["prior"] = ("parameter_name",), prior
-    out["prior_sigma"] = ("parameter_name",), np.where(np.isfinite(sigma), sigma, -1.0)
-    pointing = "attitude kernel" if kernel else "steady spin"
-    if found is not None and pointing_source != "kernel":
-        pointing += " corrected by the limb" if kernel else " fitted to the limb"
-    elif not kernel:
-        pointing = "unknown"
-    out["basis"] = (), f"position: {place.basis}; attitude: {pointing}"
+    images = [Image.of(radiance, camera, instant, camera_model, moved) for moved in _strips(radiance, camera)]
+    solutions = [_solve(image, place, tables, kernel=kernel, earth=earth, wanted=wanted) for image in images]
+    best = min(solutions, key=lambda s: s.found.fit.scale if s.found else np.inf)
+    out = _dataset(best, place)
+    out["start_offset"] = (), best.values[TURN] / float(attitude["rate"].value) if kernel else np.nan
+    out["basis"] = (), f"position: {place.basis}; attitude: {best.basis}"
     out["instant"], out["camera_model"] = ((), instant), ((), camera_model)
-    out["quality"] = "framelet", _quality(out, place, found, kernel=kernel)
+    out["quality"] = "framelet", _quality(out, place, best)
     coords = {name: ("framelet", radiance[name].values) for name in ("et", "filter", "frame")}
     return xr.Dataset(out, coords={**coords, "parameter_name": np.array(NAMES, object)})
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The tables a solution needs."""
+
+    camera: Table
+    limb: Table
+    attitude: Table
+
+
+def _strips(radiance: xr.Dataset, camera: Table) -> list[dict[str, float]]:
+    """Where the methane strip may have been read out: as the kernel has it, and where it was moved to.
+
+    Labels rarely say that it was; with the wrong one of the two the limb does not fit.
+    """
+    methane = radiance["filter"].values == "METHANE"
+    if methane.any() and np.isnan(radiance["stated_centre"].values[methane]).all():
+        return [{}, {"METHANE": float(camera["moved_methane_line"].value)}]
+    return [{}]
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,6 +138,50 @@ def _known(geometry: Geometry, et: Floats) -> bool:
     return bool(there) and not made_up[np.minimum(index, made_up.size - 1)].any()
 
 
+@dataclass(frozen=True, eq=False)
+class _Solution:
+    """How an image was turned: parameters with their prior and covariance, NaN where it is not known."""
+
+    image: Image
+    spin: Spin
+    kernel: bool
+    found: Limb | None
+    prior: Floats
+    sigma: Floats
+    values: Floats
+    covariance: Floats
+    basis: str
+
+
+def _solve(image: Image, place: _Place, tables: Tables, *, kernel: bool, earth: bool, wanted: bool) -> _Solution:
+    """Find the parameters of an image's spin.
+
+    Parameters
+    ----------
+    kernel : whether a kernel's attitude is the nominal one.
+    earth : whether the antenna was at Earth in this pass.
+    wanted : whether the limb shall correct the attitude; if not, it is only compared.
+    """
+    spin, rate = _spin(place.geometry, image, tables.attitude, kernel=kernel)
+    prior, sigma = prior_of(tables.limb, tables.attitude, kernel=kernel, earth=earth, interframe=image.interframe)
+    found = None
+    if place.basis != "unknown" and (kernel or wanted):
+        view = View.at(place.geometry, image.et)
+        start = prior if kernel else first_guess(image, view, spin, prior, sigma, rate)
+        if start is not None:
+            edge = float(tables.limb["edge"].value)
+            found = fit_limb(image, view, spin, start, prior, sigma, edge)
+    if found is not None and wanted:
+        values, covariance = found.fit.values, found.fit.covariance
+        basis = "attitude kernel corrected by the limb" if kernel else "steady spin fitted to the limb"
+    elif kernel:
+        values, covariance, basis = prior, np.diag(sigma**2), "attitude kernel"
+    else:
+        values, covariance = np.full(prior.shape, np.nan), np.full((prior.size, prior.size), np.nan)
+        basis = "unknown"
+    return _Solution(image, spin, kernel, found, prior, sigma, values, covariance, basis)
+
+
 def _spin(geometry: Geometry, image: Image, attitude: Table, *, kernel: bool) -> tuple[Spin, float]:
     """The nominal attitude at the framelets, and its rate."""
     middle = float(image.et.mean())
@@ -150,33 +201,28 @@ def _spin(geometry: Geometry, image: Image, attitude: Table, *, kernel: bool) ->
     return Spin(image.et, middle, nominal, despinning, place, mount), rate
 
 
-def _values(
-    found: Limb | None, prior: Floats, sigma: Floats, source: PointingSource, *, kernel: bool
-) -> tuple[Floats, Floats]:
-    """Parameters and covariance that hold: fitted, as known before, or unknown."""
-    if found is not None and source != "kernel":
-        return found.fit.values, found.fit.covariance
-    if kernel:
-        return prior, np.diag(sigma**2)
-    return np.full(prior.shape, np.nan), np.full((prior.size, prior.size), np.nan)
-
-
-def _dataset(image: Image, place: _Place, spin: Spin, values: Floats, covariance: Floats) -> dict[str, Any]:
-    known = np.isfinite(values).all()
-    matrix = spin.spacecraft(values) if known else np.full((len(image), 3, 3), np.nan)
-    position = place.geometry.position("J2000", image.et)
-    sigma = np.sqrt(np.diag(covariance))
+def _dataset(solution: _Solution, place: _Place) -> dict[str, Any]:
+    image, spin, covariance = solution.image, solution.spin, solution.covariance
+    if np.isfinite(solution.values).all():
+        quaternion = to_quaternion(spin.spacecraft(solution.values)).T
+    else:
+        quaternion = np.full((len(image), 4), np.nan)
+    centres = np.array([image.camera.centre_line[FILTERS[f]] for f in image.filters])
     return {
-        "quaternion": (("framelet", "q"), to_quaternion(matrix).T if known else np.full((len(image), 4), np.nan)),
+        "quaternion": (("framelet", "q"), quaternion),
         "quaternion_systematic": ("framelet", 0.5 * _angle_sigma(image, spin, covariance)),
-        "position": (("framelet", "xyz"), position),
+        "position": (("framelet", "xyz"), place.geometry.position("J2000", image.et)),
         "position_systematic": ((), POSITION_SIGMA.get(place.basis, np.nan)),
         "et_pointing": ("framelet", image.et),
-        "parameter": ("parameter_name", values),
-        "parameter_systematic": ("parameter_name", sigma),
+        "centre_line": ("framelet", centres),
+        "parameter": ("parameter_name", solution.values),
+        "parameter_systematic": ("parameter_name", np.sqrt(np.diag(covariance))),
+        "prior": ("parameter_name", solution.prior),
+        "prior_sigma": ("parameter_name", np.where(np.isfinite(solution.sigma), solution.sigma, -1.0)),
         "covariance": (("parameter_name", "parameter_other"), covariance),
         "position_time_shift": ((), place.shift.time),
         "label_difference": ("orbital", place.label_difference),
+        **_limb_variables(solution.found, len(image)),
     }
 
 
@@ -187,8 +233,8 @@ def _angle_sigma(image: Image, spin: Spin, covariance: Floats) -> Floats:
     return np.sqrt(about + covariance[2:HEIGHT, 2:HEIGHT].trace() / 2.0)
 
 
-def _limb_variables(found: Limb | None, image: Image) -> dict[str, Any]:
-    n = len(image)
+def _limb_variables(found: Limb | None, n: int) -> dict[str, Any]:
+    """Variables that say how well the limb fits `n` framelets."""
     if found is None:
         zeros, absent = np.zeros(n, np.int32), np.full(n, np.nan)
         counts = {"limb_points": zeros, "limb_used": zeros}
@@ -206,14 +252,15 @@ def _limb_variables(found: Limb | None, image: Image) -> dict[str, Any]:
     return {**{k: ("framelet", v) for k, v in columns.items()}, "limb_scale": ((), found.fit.scale)}
 
 
-def _quality(out: Mapping[str, Any], place: _Place, found: Limb | None, *, kernel: bool) -> NDArray[np.uint32]:
+def _quality(out: Mapping[str, Any], place: _Place, solution: _Solution) -> NDArray[np.uint32]:
+    found = solution.found
     unknown = np.isnan(out["quaternion"][1][:, 0]) | np.isnan(out["position"][1][:, 0])
     bits = np.where(unknown, np.uint32(Quality.GEOMETRY_MISSING), np.uint32(0))
     if place.basis == "label":
         bits |= np.uint32(LABEL_POSITION.mask)
     if place.basis == "predicted trajectory":
         bits |= np.uint32(Quality.GEOMETRY_PREDICTED)
-    if not kernel:
+    if not solution.kernel:
         bits |= np.uint32(LIMB_ATTITUDE.mask)
     if found is None or found.fit.scale > POOR or (found.fit.weights > 0).mean() < EXPLAINED:
         bits |= np.uint32(LIMB_POOR.mask)

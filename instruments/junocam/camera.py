@@ -7,7 +7,8 @@ kernel counts from the upper left edge, half a pixel more. Directions are in JUN
 
 Stars and limbs show that the optical axis, about which the lens distorts, lies 26 lines from where the kernel has it.
 The ``refined`` model has it there, turned so that the kernel's boresight stays; the two differ by nothing at the
-boresight and by some pixels in the corners of the field.
+boresight and by some pixels in the corners of the field. It also knows that with time delay integration a pixel's
+charge came to its line only at the end of the exposure: on average it lay half the stages before it.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ class Camera:
     start_bias, interframe_delta : to be added to a label's start time and interframe delay, s.
     summing : pixels summed along each axis, 1 or 2.
     axis_shift : lines from `centre_line` to the optical axis; +Z is the direction seen at `centre_line`.
+    tdi_shift : lines by which the charge of a pixel lay before its own line on average over the exposure.
     """
 
     focal_length: float
@@ -57,6 +59,7 @@ class Camera:
     interframe_delta: float
     summing: int = 1
     axis_shift: float = 0.0
+    tdi_shift: float = 0.0
 
     @classmethod
     def from_table(
@@ -64,6 +67,7 @@ class Camera:
         table: Table,
         *,
         summing: int = 1,
+        stages: int = 1,
         centre_line: Mapping[str, float] | None = None,
         model: Model = "refined",
     ) -> Camera:
@@ -71,7 +75,7 @@ class Camera:
 
         Parameters
         ----------
-        summing : SAMPLING_FACTOR of the label.
+        summing, stages : SAMPLING_FACTOR and TDI_STAGES_COUNT of the label.
         centre_line : filters whose read-out was moved, as `stated_centres` finds them in a label.
         model : ``refined`` by stars, or the ``kernel``'s.
         """
@@ -79,12 +83,16 @@ class Camera:
         lines = dict(zip(FILTERS, value["centre_line"].tolist(), strict=True)) | dict(centre_line or {})
         focal = float(value["focal_length"] / value["pixel_size"])
         k1, k2 = value["radial"].tolist()
-        shift = 0.0
+        shift = early = 0.0
         if model == "refined":
             focal *= float(value["focal_scale"])
-            shift = float(value["axis_shift"])
+            shift, early = float(value["axis_shift"]), float(value["tdi_shift"]) * (stages - 1)
         bias, delta = float(value["start_bias"]), float(value["interframe_delta"])
-        return cls(focal, (k1, k2), float(value["centre_sample"]), lines, bias, delta, summing, shift)
+        return cls(focal, (k1, k2), float(value["centre_sample"]), lines, bias, delta, summing, shift, early)
+
+    def _axis(self, filter_: str) -> float:
+        """Lines from the upper edge of a framelet to the optical axis, as its charge was exposed."""
+        return self.centre_line[filter_] + self.axis_shift + self.tdi_shift
 
     @property
     def _turn(self) -> tuple[float, float]:
@@ -100,7 +108,7 @@ class Camera:
     def unproject(self, line: ArrayLike, sample: ArrayLike, filter_: str) -> Floats:
         """Unit vectors (..., 3) along which places in a filter's framelet look."""
         x = (np.asarray(sample, np.float64) + 0.5) * self.summing - self.centre_sample
-        y = (np.asarray(line, np.float64) + 0.5) * self.summing - self.centre_line[filter_] - self.axis_shift
+        y = (np.asarray(line, np.float64) + 0.5) * self.summing - self._axis(filter_)
         x, y = np.broadcast_arrays(x, y)
         distorted = np.hypot(x, y)
         k1, k2 = self.radial
@@ -128,7 +136,7 @@ class Camera:
         x, y = vx * scale, vy * scale
         square = x * x + y * y
         factor = 1.0 + square * (self.radial[0] + square * self.radial[1])
-        line = (y * factor + self.centre_line[filter_] + self.axis_shift) / self.summing - 0.5
+        line = (y * factor + self._axis(filter_)) / self.summing - 0.5
         return line, (x * factor + self.centre_sample) / self.summing - 0.5
 
     def epochs(self, start: float, frames: ArrayLike, interframe: float, exposure: float, instant: Instant) -> Floats:

@@ -48,6 +48,7 @@ ATTITUDE = Schema(
             quality="quality",
         ),
         Variable("et_pointing", _EACH, "float64", "s", "et that stands for the framelet (see instant)"),
+        Variable("centre_line", _EACH, "float64", "1", "line of the kernel's optical axis in the framelet, px"),
         Variable("limb_points", _EACH, "int32", "1", "places where the limb was found (count)"),
         Variable("limb_used", _EACH, "int32", "1", "of these, places that agree with the solution (count)"),
         Variable("limb_mean", _EACH, "float32", "1", "mean distance of those used from the limb, px (diagnostic)"),

@@ -118,10 +118,8 @@ def all_rough_edges(image: Image) -> Edges:
     return join(found)
 
 
-def prior_of(
-    limb: Table, attitude: Table, *, kernel: bool, earth: bool, interframe: float
-) -> tuple[Floats, Floats, float]:
-    """Prior parameters, their deviations, and the nominal rate.
+def prior_of(limb: Table, attitude: Table, *, kernel: bool, earth: bool, interframe: float) -> tuple[Floats, Floats]:
+    """Prior parameters and their deviations.
 
     Parameters
     ----------
@@ -139,4 +137,4 @@ def prior_of(
         tilt = np.radians(attitude["axis_sigma"].value[0 if earth else 1])
         first = np.array([np.inf, float(attitude["rate"].sigma), tilt, tilt, *place.sigma])
     prior = np.concatenate([np.zeros(4), place.value, limb["height"].value])
-    return prior, np.concatenate([first, limb["height"].sigma]), rate
+    return prior, np.concatenate([first, limb["height"].sigma])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,18 +40,28 @@ class Image:
     et: Floats
 
     @classmethod
-    def of(cls, product: xr.Dataset, camera: Table, instant: Instant, model: Model) -> Image:
+    def of(
+        cls,
+        product: xr.Dataset,
+        camera: Table,
+        instant: Instant,
+        model: Model,
+        moved: Mapping[str, float] | None = None,
+    ) -> Image:
         """The image of a radiometric product.
 
         Parameters
         ----------
         camera : table ``camera``.
         instant : what of the exposure stands for a framelet.
+        moved : centres of filters whose read-out was moved without the label's saying so.
         """
         names = product["filter"].values.astype(str)
         stated = product["stated_centre"].values
         centres = {n: float(c) for n, c in zip(names, stated, strict=True) if np.isfinite(c)}
-        optics = Camera.from_table(camera, summing=int(product["summing"].values[0]), centre_line=centres, model=model)
+        summing, stages = (int(product[n].values[0]) for n in ("summing", "tdi_stages"))
+        centres = {**(moved or {}), **centres}
+        optics = Camera.from_table(camera, summing=summing, stages=stages, centre_line=centres, model=model)
         et = product["et" if instant == "middle" else "et_start"].values
         return cls(product, optics, np.array([FILTERS.index(n) for n in names], np.intp), np.asarray(et, np.float64))
 

@@ -26,7 +26,7 @@ from instruments.junocam.raw_write import write_edr
 from pipeline.clock import Span, format_utc, parse_utc
 from pipeline.geometry.surface import surface_points
 from pipeline.instrument import Truth
-from pipeline.jupiter.shape import longitude_latitude, nearest_point
+from pipeline.jupiter.shape import longitude_latitude, nearest_point, planetographic, west
 from pipeline.scene.disc import i_over_f
 
 if TYPE_CHECKING:
@@ -97,8 +97,8 @@ def simulate(scene: Scene, raw_folder: Path, scale: Literal["demo", "full"], rng
     Particles hit, the full well bends the response, of some images a piece or the end is lost.
     """
     known = truth_tables(scene.pass_.et)
-    camera = Camera.from_table(known["camera"])
     for number, shot in enumerate(DEMO if scale == "demo" else FULL_PLAN, 1):
+        camera = Camera.from_table(known["camera"], stages=shot.stages)
         label = label_of(shot, number, scene, camera)
         sky, electrons = exposed(shot, label, scene, camera, known)
         codes, bad = read_out(electrons, shot, label, known["detector"], rng)
@@ -122,8 +122,9 @@ def label_of(shot: Shot, number: int, scene: Scene, camera: Camera) -> ImageLabe
     middle = float(times[np.argmax((boresight * toward).sum(axis=1) / np.linalg.norm(toward, axis=1))])
     start = middle - START_BIAS - (shot.frames - 1) / 2 * (interframe + INTERFRAME_DELTA)
     start = parse_utc(format_utc(start))  # as its label tells it, in ms
-    position = geometry.position("IAU_JUPITER", np.array([start]))
-    longitude, latitude, _ = longitude_latitude(position)
+    half = np.array([start + 0.5 * shot.frames * interframe])
+    below, altitude = nearest_point(geometry.position("IAU_JUPITER", half))
+    longitude, latitude, _ = longitude_latitude(below)
     sun = np.linalg.norm(geometry.position("J2000", np.array([start]), target="SUN"))
     day = format_utc(start, day_of_year=True)
     return ImageLabel(
@@ -144,9 +145,9 @@ def label_of(shot: Shot, number: int, scene: Scene, camera: Camera) -> ImageLabe
         lines=shot.frames * len(shot.filters) * LINES - shot.cut,
         samples=SAMPLES,
         solar_distance=float(f"{sun:.4e}"),
-        altitude=round(float(nearest_point(position)[1][0]), 1),
-        latitude=round(float(latitude[0]), 4),
-        longitude=round(float(longitude[0]), 4),
+        altitude=round(float(altitude[0]), 1),
+        latitude=round(float(planetographic(latitude[0])), 4),
+        longitude=round(float(west(longitude[0])), 4),
         temperature=np.nan,
         simulated=True,
         corrections="",
