@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from instruments.junocam import calibrate, quicklook
+from instruments.junocam import attitude, calibrate, geometry, quicklook
+from instruments.junocam.geometry_schemas import ATTITUDE, GEOMETRY, GEOMETRY_FLAGS
 from instruments.junocam.imageset import IMAGESET
 from instruments.junocam.raw import EDR, RDR
 from instruments.junocam.schemas import FLAGS, RADIANCE
@@ -32,14 +33,18 @@ INSTRUMENT = Instrument(
     products=(
         # Some five frames: what a worker holds at a time.
         ProductType("junocam.radiance", "Radiance and I/F of the framelets", "granule", RADIANCE, segment=2.0),
+        ProductType("junocam.attitude", "Position and attitude at the framelets", "granule", ATTITUDE),
+        ProductType("junocam.geometry", "Where the samples look", "granule", GEOMETRY, segment=1.0, on_request=True),
     ),
     steps=(
         calibrate.radiance_from_edr,
         calibrate.radiance_from_imageset,
         calibrate.radiance_from_rdr,
+        attitude.attitude,
+        geometry.geometry,
     ),
     tables=Path(__file__).resolve().parents[2] / "calibration" / "tables" / "junocam",
-    flags=FLAGS,
+    flags=(*FLAGS, *GEOMETRY_FLAGS),
     quicklooks=(
         Quicklook("junocam-radiance", "Framelets of", ("junocam.radiance",), quicklook.framelets),
         Quicklook("junocam-damage", "Damage and saturation of", ("junocam.radiance",), quicklook.damage),

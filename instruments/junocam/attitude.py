@@ -18,11 +18,11 @@ from instruments.junocam.limb import View
 from instruments.junocam.limb_fit import Limb, first_guess, fit_limb, prior_of
 from instruments.junocam.observation import Image
 from instruments.junocam.position import Shift, Stated, along_track, label_shift, shifted
-from instruments.junocam.spin import HEIGHT, NAMES, RATE, TURN, Spin, table_of, toward, turned
+from instruments.junocam.spin import NAMES, TURN, Spin, table_of, toward, turned
 from pipeline.clock import Span
 from pipeline.dataset.quality import Quality
 from pipeline.geometry import Geometry
-from pipeline.geometry.attitude import Attitude, compose, to_quaternion
+from pipeline.geometry.attitude import Attitude, apply, compose, to_quaternion
 from pipeline.geometry.frames import SPACECRAFT
 from pipeline.geometry.propagate import despun
 from pipeline.instrument import Product, step
@@ -210,7 +210,6 @@ def _dataset(solution: _Solution, place: _Place) -> dict[str, Any]:
     centres = np.array([image.camera.centre_line[FILTERS[f]] for f in image.filters])
     return {
         "quaternion": (("framelet", "q"), quaternion),
-        "quaternion_systematic": ("framelet", 0.5 * _angle_sigma(image, spin, covariance)),
         "position": (("framelet", "xyz"), place.geometry.position("J2000", image.et)),
         "position_systematic": ((), POSITION_SIGMA.get(place.basis, np.nan)),
         "et_pointing": ("framelet", image.et),
@@ -222,15 +221,26 @@ def _dataset(solution: _Solution, place: _Place) -> dict[str, Any]:
         "covariance": (("parameter_name", "parameter_other"), covariance),
         "position_time_shift": ((), place.shift.time),
         "label_difference": ("orbital", place.label_difference),
+        **_angle_sigmas(solution, place.geometry.position("J2000", image.et)),
         **_limb_variables(solution.found, len(image)),
     }
 
 
-def _angle_sigma(image: Image, spin: Spin, covariance: Floats) -> Floats:
-    """Root mean square over the directions of the angle by which lines of sight may be off, rad (n)."""
-    time = image.et - spin.middle
-    about = covariance[TURN, TURN] + 2.0 * time * covariance[TURN, RATE] + time**2 * covariance[RATE, RATE]
-    return np.sqrt(about + covariance[2:HEIGHT, 2:HEIGHT].trace() / 2.0)
+def _angle_sigmas(solution: _Solution, observer: Floats) -> dict[str, Any]:
+    """How far the attitude may be off: about any axis (halved: of the quaternion), at Jupiter's centre, about it."""
+    spin, n = solution.spin, len(solution.image)
+    if not np.isfinite(solution.values).all():
+        absent = ("framelet", np.full(n, np.nan))
+        return {"quaternion_systematic": absent, "pointing_sigma": absent, "twist_sigma": absent}
+    turn = spin.rotation_covariance(solution.values, solution.covariance)
+    centre = apply(spin.spacecraft(solution.values), -observer / np.linalg.norm(observer, axis=1)[:, None])
+    total = np.trace(turn, axis1=1, axis2=2)
+    twist = np.einsum("ni,nij,nj->n", centre, turn, centre)
+    return {
+        "quaternion_systematic": ("framelet", 0.5 * np.sqrt(total / 3.0)),
+        "pointing_sigma": ("framelet", np.sqrt(np.maximum(total - twist, 0.0) / 2.0)),
+        "twist_sigma": ("framelet", np.sqrt(np.maximum(twist, 0.0))),
+    }
 
 
 def _limb_variables(found: Limb | None, n: int) -> dict[str, Any]:
@@ -283,3 +293,12 @@ def solved(solution: xr.Dataset, geometry: Geometry) -> Geometry:
         attitude_predicted=np.zeros(et.size, bool),
         span=Span(float(instants[0]), float(instants[-1])),
     )
+
+
+def image_of(radiance: xr.Dataset, solution: xr.Dataset, camera: Table) -> Image:
+    """The image, or framelets of it, as a solution of type ``junocam.attitude`` has its camera and times."""
+    names, centres = radiance["filter"].values.astype(str), solution["centre_line"].values
+    moved = dict(zip(names.tolist(), centres.tolist(), strict=True))
+    model: Model = "kernel" if str(solution["camera_model"].values) == "kernel" else "refined"
+    image = Image.of(radiance, camera, "middle", model, moved)
+    return replace(image, et=solution["et_pointing"].values)

@@ -49,6 +49,8 @@ ATTITUDE = Schema(
         ),
         Variable("et_pointing", _EACH, "float64", "s", "et that stands for the framelet (see instant)"),
         Variable("centre_line", _EACH, "float64", "1", "line of the kernel's optical axis in the framelet, px"),
+        Variable("pointing_sigma", _EACH, "float64", "rad", "one sigma of Jupiter's direction (diagnostic)"),
+        Variable("twist_sigma", _EACH, "float64", "rad", "one sigma of the turn about that direction (diagnostic)"),
         Variable("limb_points", _EACH, "int32", "1", "places where the limb was found (count)"),
         Variable("limb_used", _EACH, "int32", "1", "of these, places that agree with the solution (count)"),
         Variable("limb_mean", _EACH, "float32", "1", "mean distance of those used from the limb, px (diagnostic)"),
@@ -90,3 +92,33 @@ ATTITUDE = Schema(
     context=False,
     chunk=256,
 )  # fmt: skip
+
+_SAMPLES = ("framelet", "line", "sample")
+_MOVED = (Uncertainty("systematic", _SAMPLES),)
+_SURFACE = "instruments/junocam/README.md, geometry; ellipsoid of 71492 and 66854 km"
+# Name in `pipeline.geometry.surface.Surface`: unit, meaning, uncertainties.
+ANGLES = {
+    "latitude_planetocentric": ("degree", "planetocentric latitude of the point seen, System III", _MOVED),
+    "latitude_planetographic": ("degree", "planetographic latitude of the point seen", _MOVED),
+    "longitude_east": ("degree", "longitude of the point seen, System III, east, 0 to 360", _MOVED),
+    "emission": ("degree", "emission angle", _MOVED),
+    "incidence": ("degree", "incidence angle of sunlight", _MOVED),
+    "phase": ("degree", "phase angle (diagnostic)", ()),
+    "range": ("km", "distance from Juno to the point seen", (Uncertainty("systematic", ()),)),
+}
+
+GEOMETRY = Schema(
+    version=1,
+    index="framelet",
+    variables=(
+        *(
+            Variable(name, _SAMPLES, "float32", units, text, source=_SURFACE, uncertainties=parts, quality="quality")
+            for name, (units, text, parts) in ANGLES.items()
+        ),
+        Variable("quality", _SAMPLES, "uint32", "1", "quality bits"),
+    ),
+    coords=(_FILTER, _FRAME),
+    context=False,
+    chunk=8,
+    attrs={"longitude": "east; west longitude is 360 less it"},
+)

@@ -77,6 +77,18 @@ class Spin:
         right = self.despun.T @ toward(tilt_x, tilt_y).T @ self.despun
         return compose(left, compose(self.nominal, right[None]))
 
+    def rotation_covariance(self, parameters: Floats, covariance: Floats) -> Floats:
+        """Covariance of the small rotations of the spacecraft about its axes, rad^2 (n, 3, 3)."""
+        still = np.swapaxes(self.spacecraft(parameters), -1, -2)
+        rates = []
+        for index in range(HEIGHT):
+            change = np.zeros(parameters.size)
+            change[index] = _STEPS[index]
+            moved = compose(self.spacecraft(parameters + change), still) / _STEPS[index]
+            rates.append(0.5 * np.stack([moved[:, i, j] - moved[:, j, i] for i, j in ((1, 2), (2, 0), (0, 1))], axis=1))
+        by = np.stack(rates, axis=2)
+        return np.asarray(by @ covariance[:HEIGHT, :HEIGHT] @ np.swapaxes(by, -1, -2))
+
     def camera(self, parameters: Floats) -> Floats:
         """Rotations J2000 to JUNO_JUNOCAM (n, 3, 3)."""
         return compose(self.mount[None], self.spacecraft(parameters))
