@@ -131,7 +131,7 @@ def test_noise_of_a_lossless_image_does_not_jump_where_bins_widen(real_data: Pat
     for name, dn in (("dn", found.dn), ("codes", np.arange(256.0))):
         a, b, c = (dn[data["value"].values[..., 30 + k : 1620 : 3]][..., :529] for k in range(3))
         mean, bend = (a + b + c) / 3, (a - 2 * b + c) / np.sqrt(6)
-        spread = []
+        spread: list[float] = []
         for low, high in ((19.0, 23.0), (25.5, 29.5) if name == "dn" else (25.0, 27.0)):
             inside = bend[(mean > low) & (mean < high)]
             spread.append(inside[np.abs(inside) < 8].std())
