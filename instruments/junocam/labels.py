@@ -155,8 +155,8 @@ def _expect(label: Label, key: str, value: str, block: Block | None = None) -> N
 
 def _filters(label: Label) -> tuple[str, ...]:
     given = label.need("FILTER_NAME")
-    names = tuple([given] if isinstance(given, str) else given)
-    if not names or len(set(names)) < len(names) or not set(names) <= set(FILTERS):
+    names = tuple(given) if isinstance(given, list) else (given,)
+    if not names or not all(name in FILTERS and names.count(name) == 1 for name in names):
         raise InputError(
             label.path, f"{given!r}: names of {', '.join(FILTERS)}, once each, are expected", "FILTER_NAME"
         )

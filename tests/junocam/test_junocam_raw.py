@@ -172,6 +172,27 @@ def test_a_damaged_picture_is_refused(tmp_path: Path) -> None:
         imageset.read_imageset([granule], None, CLOCK)
 
 
+def test_no_garbage_in_a_label_does_harm(tmp_path: Path) -> None:
+    """Whatever is wrong, it is refused with a reason or read; nothing else is raised."""
+    described = label(frames=1)
+    path = write_edr(tmp_path, described, codes(described), CLOCK)
+    text, rng = path.read_text(), np.random.default_rng(0)
+    pieces = ["", "NULL", "(", "-1", "1e400", '"N/A"', "((1, 2), 3)", "9" * 30, "<km>", "TRUE", "2021-13-41T99:99:99"]
+    lines = text.splitlines()
+    outcomes = set()
+    for _ in range(120):
+        k = int(rng.integers(len(lines)))
+        key, _, _ = lines[k].partition("=")
+        changed = [*lines[:k], f"{key}= {rng.choice(pieces)}", *lines[k + 1 :]]
+        path.write_text("\n".join(changed) + "\n")
+        try:
+            raw.read_edr([raw.open_edr(path, CLOCK)], None, CLOCK)
+            outcomes.add("read")
+        except InputError as error:
+            outcomes.add("refused" if str(tmp_path) in str(error) else str(error))
+    assert outcomes == {"read", "refused"}
+
+
 @pytest.mark.real
 def test_real_labels(real_data: Path) -> None:
     edr = image_label(read_label(real_data / "junocam" / "JNCE_2017038_04C00586_V01.LBL"), "E", CLOCK)
