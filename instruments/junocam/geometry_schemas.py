@@ -11,7 +11,8 @@ LIMB_ATTITUDE = Flag(25, "limb_attitude", "attitude from the limb, no kernel has
 LIMB_POOR = Flag(26, "limb_poor", "the limb was not found, or does not fit")
 OFF_PLANET = Flag(27, "off_planet", "looks past Jupiter's 1 bar level")
 SEAM = Flag(28, "seam", "seen by the rim of a framelet only")
-GEOMETRY_FLAGS = (LABEL_POSITION, LIMB_ATTITUDE, LIMB_POOR, OFF_PLANET, SEAM)
+NIGHT = Flag(29, "low_sun", "the Sun is too low for its light to be divided out")
+GEOMETRY_FLAGS = (LABEL_POSITION, LIMB_ATTITUDE, LIMB_POOR, OFF_PLANET, SEAM, NIGHT)
 
 _EACH = ("framelet",)
 _FILTER = Variable("filter", _EACH, "str", "1", "filter: BLUE, GREEN, RED or METHANE")
@@ -122,3 +123,51 @@ GEOMETRY = Schema(
     chunk=8,
     attrs={"longitude": "east; west longitude is 360 less it"},
 )
+
+_LAYERED, _FLAT = ("band", "row", "column"), ("row", "column")
+
+
+def _sheet(*others: Variable, coords: tuple[Variable, ...] = ()) -> Schema:
+    """Layout of a picture on a grid."""
+    return Schema(
+        version=1,
+        index=None,
+        variables=(
+            Variable(
+                "i_over_f",
+                _LAYERED,
+                "float32",
+                "1",
+                "I/F, illumination divided out where `illumination` says so",
+                source="instruments/junocam/README.md, maps",
+                uncertainties=(
+                    Uncertainty("random", _LAYERED, distribution="derived"),
+                    Uncertainty("systematic", ("band",), relative=True),
+                ),
+                quality="quality",
+            ),
+            Variable("weight", _LAYERED, "float32", "1", "weight of all framelets in the mean (diagnostic)"),
+            Variable("framelets", _LAYERED, "uint8", "1", "framelets in the mean (count)"),
+            Variable("emission", _FLAT, "float32", "degree", "emission angle, mean; NaN: not seen (diagnostic)"),
+            Variable("incidence", _FLAT, "float32", "degree", "incidence angle, mean; NaN: not seen (diagnostic)"),
+            Variable(
+                "place_sigma", _FLAT, "float32", "km", "one sigma of the place across the line of sight (diagnostic)"
+            ),
+            Variable("illumination", (), "str", "1", "light that was divided out: none, lambert or minnaert"),
+            Variable("basis", (), "str", "1", "what the geometry rests on"),
+            *others,
+            Variable("quality", _LAYERED, "uint32", "1", "quality bits"),
+        ),
+        coords=(Variable("band", ("band",), "str", "1", "filter: BLUE, GREEN, RED or METHANE"), *coords),
+        context=False,
+    )
+
+
+MAP = _sheet(
+    Variable("projection", (), "str", "1", "equirectangular, or polar stereographic of the north or south"),
+    coords=(
+        Variable("longitude_east", _FLAT, "float32", "degree", "longitude in System III, east", "longitude"),
+        Variable("latitude_planetocentric", _FLAT, "float32", "degree", "planetocentric latitude", "latitude"),
+    ),
+)
+COLOUR = _sheet()

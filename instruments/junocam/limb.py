@@ -46,6 +46,7 @@ class View:
     observer : Juno from where Jupiter was when the light left it, km (n, 3), J2000.
     velocity : of Juno relative to the barycentre of the solar system, km/s (n, 3), for aberration.
     sun : direction of the Sun from Jupiter (n, 3).
+    drift : velocity of Jupiter relative to that barycentre, km/s (n, 3).
     to_body : rotations from J2000 to IAU_JUPITER when the light left (n, 3, 3).
     """
 
@@ -53,6 +54,7 @@ class View:
     observer: Floats
     velocity: Floats
     sun: Floats
+    drift: Floats
     to_body: Floats
 
     @classmethod
@@ -60,13 +62,14 @@ class View:
         """The view at times."""
         juno = geometry.position("J2000", et)
         delay = (np.linalg.norm(juno, axis=1) - RADII[0]) / LIGHT
-        observer = juno + delay[:, None] * geometry.velocity("J2000", et, target="JUPITER", observer="SSB")
+        drift = geometry.velocity("J2000", et, target="JUPITER", observer="SSB")
         sun = geometry.position("J2000", et, target="SUN")
         return cls(
             et,
-            observer,
+            juno + delay[:, None] * drift,
             geometry.velocity("J2000", et, observer="SSB"),
             sun / np.linalg.norm(sun, axis=1)[:, None],
+            drift,
             geometry.rotation("J2000", "IAU_JUPITER", et - delay),
         )
 
