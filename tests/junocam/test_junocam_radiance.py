@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from junocam_samples import CLOCK, label
 
 from calibration.tables import Quantity, Table
-from instruments.junocam import INSTRUMENT, calibrate, imageset
+from instruments.junocam import INSTRUMENT, band, calibrate, imageset
 from instruments.junocam.labels import ImageLabel
 from instruments.junocam.layout import LOSSY
 from instruments.junocam.raw import framelets
@@ -205,7 +205,7 @@ def test_pixels_of_the_user_s_own(tmp_path: Path) -> None:
      (73, 13, 3), (74, 7, 0), (74, 8, 4), (80, 1, 4), (81, 1, 0)],
 )  # fmt: skip
 def test_epochs_of_the_errata(orbit: int, number: int, condition: int) -> None:
-    assert calibrate.condition_of(orbit, number, TABLES["epochs"]) == condition
+    assert band.condition_of(orbit, number, TABLES["epochs"]) == condition
 
 
 def test_an_image_without_content_says_so() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from calibration.library import audit
 from calibration.tables import Table
-from instruments.junocam import calibrate
+from instruments.junocam import band
 from instruments.junocam.layout import FILTERS
 
 FOLDER = Path(__file__).resolve().parents[2] / "calibration" / "tables" / "junocam"
@@ -37,11 +37,11 @@ def test_electrons_of_the_sphere_test_give_the_uncertainty_of_the_response() -> 
 @pytest.mark.parametrize(("name", "loss"), [("RED", 0.23), ("GREEN", 0.47), ("BLUE", 0.64)])
 def test_losses_stated_for_orbit_60_lie_within_the_fit_s_uncertainty(name: str, loss: float) -> None:
     place = FILTERS.index(name)
-    value, sigma, known = calibrate.throughput_of(place, 60, read("throughput"))
+    value, sigma, known = band.throughput_of(place, 60, read("throughput"))
     assert known
     assert value == pytest.approx(1 - loss, abs=1.05 * sigma)
     assert sigma < 0.1
-    at_launch, at_launch_sigma, _ = calibrate.throughput_of(place, 0, read("throughput"))
+    at_launch, at_launch_sigma, _ = band.throughput_of(place, 0, read("throughput"))
     assert at_launch == pytest.approx(1.0, abs=1.05 * at_launch_sigma)
 
 
