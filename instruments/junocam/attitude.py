@@ -169,8 +169,7 @@ def _solve(image: Image, place: _Place, tables: Tables, *, kernel: bool, earth: 
         view = View.at(place.geometry, image.et)
         start = prior if kernel else first_guess(image, view, spin, prior, sigma, rate)
         if start is not None:
-            edge = float(tables.limb["edge"].value)
-            found = fit_limb(image, view, spin, start, prior, sigma, edge)
+            found = fit_limb(image, view, spin, start, prior, sigma, tables.limb)
     if found is not None and wanted:
         values, covariance = found.fit.values, found.fit.covariance
         basis = "attitude kernel corrected by the limb" if kernel else "steady spin fitted to the limb"

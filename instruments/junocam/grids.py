@@ -123,7 +123,7 @@ class CameraGrid:
     camera : its optics; the rows run through its optical axis.
     view : of Jupiter at the one time.
     to_camera : rotation from J2000 then (3, 3).
-    axis : of the spin, in the camera's frame; rows grow against the sense of the turn, as lines of a framelet do.
+    axis : of the spin in the camera's frame, near -X; rows grow as the lines of a framelet do.
     first, rows : number of the first row, and how many there are; row 0 is at the optical axis.
     columns : first sample and number of samples.
     """
@@ -165,7 +165,7 @@ class CameraGrid:
 
     def looks(self, row: Floats, column: Floats) -> Floats:
         """Directions in the camera's frame (..., 3)."""
-        return _turn(self._straight(column), self.axis, -(row + self.first) * self._angle)
+        return _turn(self._straight(column), self.axis, (row + self.first) * self._angle)
 
     def places(self, looks: Floats) -> tuple[Floats, Floats]:
         """Row (counted from the optical axis's) and column of directions in the camera's frame, to some pixels.
@@ -176,7 +176,7 @@ class CameraGrid:
         zero = np.array([0.0, 0.0, 1.0]) - self.axis[2] * self.axis
         zero /= np.linalg.norm(zero)
         side = np.cross(self.axis, zero)
-        row = -np.arctan2(looks @ side, looks @ zero) / self._angle
+        row = np.arctan2(looks @ side, looks @ zero) / self._angle
         flat = np.sqrt(1.0 - across**2)[:, None] * zero + across[:, None] * self.axis
         name = next(iter(self.camera.centre_line))
         return row, self.camera.project(flat, name)[1]

@@ -107,8 +107,10 @@ class View:
         seen = true + self.velocity[:, None] / LIGHT
         return seen / np.linalg.norm(seen, axis=-1)[..., None], lit
 
-    def height(self, index: NDArray[np.intp], seen: Floats) -> Floats:
-        """Height above the 1 bar level at which lines of sight pass Jupiter, km (k); negative where they meet it.
+    def passing(self, index: NDArray[np.intp], seen: Floats) -> tuple[Floats, Floats]:
+        """Where lines of sight pass Jupiter: points of the 1 bar level (k, 3) and heights above, km (k).
+
+        The height is negative where a line meets the planet.
 
         Parameters
         ----------
@@ -122,7 +124,7 @@ class View:
         observer, look = apply(turn, self.observer[index]), apply(turn, true)
         p, d = observer / radii, look / radii
         along = -(p * d).sum(axis=1) / (d * d).sum(axis=1)
-        return nearest_point(observer + along[:, None] * look)[1]
+        return nearest_point(observer + along[:, None] * look)
 
 
 @dataclass(frozen=True, eq=False)

@@ -55,7 +55,7 @@ def limb_edges(image: Image, view: View, to_camera: Floats, heights: Floats) -> 
 
 
 def fit_limb(
-    image: Image, view: View, spin: Spin, start: Floats, prior: Floats, sigma: Floats, edge_sigma: float
+    image: Image, view: View, spin: Spin, start: Floats, prior: Floats, sigma: Floats, table: Table
 ) -> Limb | None:
     """Parameters of the spin that bring the model's limb to the edges; None if too few edges are found.
 
@@ -63,15 +63,16 @@ def fit_limb(
     ----------
     start : parameters right to some pixels.
     prior, sigma : of the parameters.
-    edge_sigma : of a single edge, pixels.
+    table : ``limb``.
     """
+    edge, latitude = float(table["edge"].value), table["latitude_sigma"].value
     values, limb = start, None
     for _ in range(ROUNDS):
         edges = limb_edges(image, view, spin.camera(values), values[HEIGHT:])
         if len(edges) < ENOUGH:
             return None
         problem = Problem(spin, view, image.camera, image.filters, edges, prior, sigma)
-        fit = problem.solve(values, edge_sigma)
+        fit = problem.solve(values, edge, latitude)
         values, limb = fit.values, Limb(edges, fit)
     return limb
 
@@ -101,7 +102,7 @@ def first_guess(image: Image, view: View, spin: Spin, prior: Floats, sigma: Floa
     start[TURN] = np.arctan2(seen[1], seen[0]) - np.arctan2(centre[1], centre[0])
     start[RATE] = found - rate
     problem = Problem(spin, view, image.camera, image.filters, edges, prior, sigma)
-    return problem.solve(start, float(BLOCK), WIDE).values
+    return problem.solve(start, float(BLOCK), np.zeros(2), WIDE).values
 
 
 def all_rough_edges(image: Image) -> Edges:

@@ -20,9 +20,9 @@ from instruments.junocam.geometry_schemas import NIGHT, OFF_PLANET, SEAM
 from instruments.junocam.grids import CameraGrid, Equirectangular, Grid, Polar, Projection
 from instruments.junocam.layout import FILTERS
 from instruments.junocam.limb import View
-from instruments.junocam.observation import UNUSABLE, Image
+from instruments.junocam.observation import SINGLE, UNUSABLE, Image
 from instruments.junocam.resample import SPACING, Nodes, Placed, eye, interpolated, placed
-from pipeline.dataset.quality import Quality
+from pipeline.dataset.quality import Quality, raised
 from pipeline.geometry import Geometry
 from pipeline.instrument import Product, step
 from pipeline.jupiter.shape import longitude_latitude
@@ -115,9 +115,9 @@ def common_grid(image: Image, attitude: xr.Dataset, geometry: Geometry) -> Camer
     axis = np.array([-1.0, 0.0, 0.0])
     if times.size > 1:
         at = min(times.size // 2, times.size - 2)
-        change = turns[at] @ turns[at + 1].T  # vectors of the sky turn by this backward in time
+        change = turns[at] @ turns[at + 1].T  # turns vectors of the sky as the camera turns
         axis = np.array([change[i, j] - change[j, i] for i, j in ((2, 1), (0, 2), (1, 0))])
-        axis /= np.linalg.norm(axis)
+        axis /= -np.sign(axis[0]) * np.linalg.norm(axis)
     return CameraGrid.around(image.camera, View.at(seen, np.array([middle])), turns[times.size // 2], axis)
 
 
@@ -173,6 +173,7 @@ class Sheet:
         sigma = interpolated(self.image.product["i_over_f_random"].values[number].astype(np.float64), where)
         nearest = np.rint(where.line).astype(np.intp), np.rint(where.sample).astype(np.intp)
         bits = self.image.product["quality"].values[number][nearest]
+        bits = np.where(raised(bits, SINGLE), bits | np.uint32(Quality.INTERPOLATED), bits)
         divisor, low = self._light(where)
         lines = self.image.camera.shape[0]
         rim = np.minimum(where.line, lines - 1 - where.line) * self.image.camera.summing

@@ -18,8 +18,10 @@ from pipeline.dataset.quality import Quality, raised
 
 Floats = NDArray[np.float64]
 
-# Samples that say nothing of the scene; those that are saturated or nonlinear still do.
-UNUSABLE = int(Quality.MISSING | Quality.RADIATION) | CORRUPT_BLOCK.mask | HOT.mask
+# Samples that say nothing of the scene; those that are saturated or nonlinear still do. Single ones among them are
+# filled from their neighbours.
+SINGLE = int(Quality.RADIATION) | HOT.mask
+UNUSABLE = int(Quality.MISSING) | CORRUPT_BLOCK.mask | SINGLE
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,9 +71,20 @@ class Image:
         return int(self.et.size)
 
     def picture(self, number: int) -> Floats:
-        """I/F of a framelet (line, sample), NaN where it says nothing of the scene."""
+        """I/F of a framelet (line, sample), NaN where it says nothing of the scene.
+
+        Single samples that were hit or are hot are the mean of those of their four neighbours that are good.
+        """
         values = self.product["i_over_f"].values[number].astype(np.float64)
-        values[raised(self.product["quality"].values[number], UNUSABLE)] = np.nan
+        quality = self.product["quality"].values[number]
+        values[raised(quality, UNUSABLE)] = np.nan
+        line, sample = np.nonzero(raised(quality, SINGLE))
+        padded = np.pad(values, 1, constant_values=np.nan)
+        around = np.stack([padded[line + a, sample + b] for a, b in ((0, 1), (2, 1), (1, 0), (1, 2))])
+        known = np.isfinite(around)
+        with np.errstate(invalid="ignore"):
+            mean = np.where(known, around, 0.0).sum(axis=0) / known.sum(axis=0)
+        values[line, sample] = np.where(raised(quality[line, sample], UNUSABLE & ~SINGLE), np.nan, mean)
         return values
 
     def noise(self, number: int) -> float:

@@ -153,7 +153,14 @@ class Problem:
         """Heights at which the lines of sight pass, less the limb's, km (k)."""
         turn = np.swapaxes(self.spin.camera(parameters), -1, -2)[self.edges.framelet]
         limb = parameters[HEIGHT:][self.filters[self.edges.framelet]]
-        return self.view.height(self.edges.framelet, apply(turn, looks)) - limb
+        return self.view.passing(self.edges.framelet, apply(turn, looks))[1] - limb
+
+    def patterns(self, parameters: Floats, slope: Floats) -> Floats:
+        """Residuals of the edges, pixels (2, k), if the limb stood higher by P1 and P2 of the sine of latitude, km."""
+        turn = np.swapaxes(self.spin.camera(parameters), -1, -2)[self.edges.framelet]
+        point, _ = self.view.passing(self.edges.framelet, apply(turn, self.looks[0]))
+        sine = point[:, 2] / np.linalg.norm(point, axis=1)
+        return np.stack([sine, 1.5 * sine**2 - 0.5]) / slope
 
     def residuals(self, parameters: Floats) -> tuple[Floats, Floats]:
         """Pixels by which the edges lie outside of the model's limb, and kilometres a pixel across it (k)."""
@@ -175,13 +182,14 @@ class Problem:
             columns.append((after - before) / (2.0 * step * slope))
         return np.stack(columns, axis=1)
 
-    def solve(self, start: Floats, edge_sigma: float, wide: float = 0.0) -> Fit:
+    def solve(self, start: Floats, edge_sigma: float, latitude_sigma: Floats, wide: float = 0.0) -> Fit:
         """Fit by iteratively reweighted least squares.
 
         Parameters
         ----------
         start : parameters to begin with.
         edge_sigma : of a single edge besides the noise, pixels.
+        latitude_sigma : of the limb's height varying as P1 and P2 of the sine of latitude, km (2).
         wide : pixels below which the scale of the weights is not let fall.
         """
         values = start.copy()
@@ -199,21 +207,27 @@ class Problem:
             values = values - step
             if (np.abs(step) < 1e-3 * _STEPS).all():
                 break
-        covariance = self._covariance(jacobian, residual, weight / sigma**2, np.diag(inverse))
+        whitened = weight / sigma**2
+        tilted = latitude_sigma[:, None] * self.patterns(values, slope)
+        covariance = self._covariance(jacobian, residual, whitened, np.diag(inverse), tilted)
         return Fit(values, covariance, residual, weight, scale)
 
-    def _covariance(self, jacobian: Floats, residual: Floats, weight: Floats, inverse: Floats) -> Floats:
+    def _covariance(
+        self, jacobian: Floats, residual: Floats, weight: Floats, inverse: Floats, common: Floats
+    ) -> Floats:
         """Covariance of the parameters: errors of the edges of one framelet are taken as wholly correlated.
 
         The cluster-robust (sandwich) form: the scatter of the framelets' own gradients stands for the errors' true
         covariance, as neighbouring edges share clouds, haze and distortion (Liang and Zeger 1986, Biometrika 73, 13).
+        To it is added what errors `common` to all framelets (each (k), one sigma) do to the parameters.
         """
         bread = np.linalg.inv((jacobian * weight[:, None]).T @ jacobian + inverse)
         gradients = np.zeros((self.spin.et.size, jacobian.shape[1]))
         np.add.at(gradients, self.edges.framelet, jacobian * (weight * residual)[:, None])
         used = int((np.abs(gradients) > 0).any(axis=1).sum())
         factor = used / max(used - 1, 1)
-        return np.asarray(bread @ (factor * gradients.T @ gradients + inverse) @ bread)
+        shared = common @ (jacobian * weight[:, None])
+        return np.asarray(bread @ (factor * gradients.T @ gradients + shared.T @ shared + inverse) @ bread)
 
 
 def _biweight(u: Floats) -> Floats:
