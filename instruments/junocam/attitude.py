@@ -150,6 +150,7 @@ class _Solution:
     sigma: Floats
     values: Floats
     covariance: Floats
+    by_camera: Floats
     basis: str
 
 
@@ -170,7 +171,9 @@ def _solve(image: Image, place: _Place, tables: Tables, *, kernel: bool, earth: 
         start = prior if kernel else first_guess(image, view, spin, prior, sigma, rate)
         if start is not None:
             found = fit_limb(image, view, spin, start, prior, sigma, tables.limb)
+    by_camera = np.zeros((0, prior.size))
     if found is not None and wanted:
+        by_camera = found.fit.by_camera
         values, covariance = found.fit.values, found.fit.covariance
         basis = "attitude kernel corrected by the limb" if kernel else "steady spin fitted to the limb"
     elif kernel:
@@ -178,7 +181,7 @@ def _solve(image: Image, place: _Place, tables: Tables, *, kernel: bool, earth: 
     else:
         values, covariance = np.full(prior.shape, np.nan), np.full((prior.size, prior.size), np.nan)
         basis = "unknown"
-    return _Solution(image, spin, kernel, found, prior, sigma, values, covariance, basis)
+    return _Solution(image, spin, kernel, found, prior, sigma, values, covariance, by_camera, basis)
 
 
 def _spin(geometry: Geometry, image: Image, attitude: Table, *, kernel: bool) -> tuple[Spin, float]:
@@ -231,14 +234,17 @@ def _angle_sigmas(solution: _Solution, observer: Floats) -> dict[str, Any]:
     if not np.isfinite(solution.values).all():
         absent = ("framelet", np.full(n, np.nan))
         return {"quaternion_systematic": absent, "pointing_sigma": absent, "twist_sigma": absent}
-    turn = spin.rotation_covariance(solution.values, solution.covariance)
+    by = spin.rotations(solution.values)
+    turn = by @ solution.covariance @ np.swapaxes(by, -1, -2)
     centre = apply(spin.spacecraft(solution.values), -observer / np.linalg.norm(observer, axis=1)[:, None])
     total = np.trace(turn, axis1=1, axis2=2)
     twist = np.einsum("ni,nij,nj->n", centre, turn, centre)
+    # An error of the camera turns the attitude by as much, which does not matter, and about Jupiter, which does.
+    aside = np.einsum("ni,nip,mp->nm", centre, by, solution.by_camera)
     return {
         "quaternion_systematic": ("framelet", 0.5 * np.sqrt(total / 3.0)),
         "pointing_sigma": ("framelet", np.sqrt(np.maximum(total - twist, 0.0) / 2.0)),
-        "twist_sigma": ("framelet", np.sqrt(np.maximum(twist, 0.0))),
+        "twist_sigma": ("framelet", np.sqrt(np.maximum(twist, 0.0) + (aside**2).sum(axis=1))),
     }
 
 

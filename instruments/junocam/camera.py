@@ -90,6 +90,12 @@ class Camera:
         bias, delta = float(value["start_bias"]), float(value["interframe_delta"])
         return cls(focal, (k1, k2), float(value["centre_sample"]), lines, bias, delta, summing, shift, early)
 
+    @staticmethod
+    def perturbed(table: Table) -> list[Table]:
+        """The table with one of what the refined model rests on off by one sigma, each in turn."""
+        names = ("centre_sample", "axis_shift", "focal_scale")
+        return [table.replace(**{n: table[n].value + table[n].sigma}) for n in names]
+
     def _axis(self, filter_: str) -> float:
         """Lines from the upper edge of a framelet to the optical axis, as its charge was exposed."""
         return self.centre_line[filter_] + self.axis_shift + self.tdi_shift

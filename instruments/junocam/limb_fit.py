@@ -72,7 +72,7 @@ def fit_limb(
         if len(edges) < ENOUGH:
             return None
         problem = Problem(spin, view, image.camera, image.filters, edges, prior, sigma)
-        fit = problem.solve(values, edge, latitude)
+        fit = problem.solve(values, edge, latitude, image.others)
         values, limb = fit.values, Limb(edges, fit)
     return limb
 
@@ -102,7 +102,7 @@ def first_guess(image: Image, view: View, spin: Spin, prior: Floats, sigma: Floa
     start[TURN] = np.arctan2(seen[1], seen[0]) - np.arctan2(centre[1], centre[0])
     start[RATE] = found - rate
     problem = Problem(spin, view, image.camera, image.filters, edges, prior, sigma)
-    return problem.solve(start, float(BLOCK), np.zeros(2), WIDE).values
+    return problem.solve(start, float(BLOCK), np.zeros(2), wide=WIDE).values
 
 
 def all_rough_edges(image: Image) -> Edges:

@@ -32,12 +32,14 @@ class Image:
     ----------
     product : of type ``junocam.radiance``.
     camera : as the image used it.
+    others : the same, off by one sigma of what it rests on, each in turn.
     filters : of the framelets, as numbers in `FILTERS` (n).
     et : times that stand for them (n).
     """
 
     product: xr.Dataset
     camera: Camera
+    others: tuple[Camera, ...]
     filters: NDArray[np.intp]
     et: Floats
 
@@ -63,9 +65,18 @@ class Image:
         centres = {n: float(c) for n, c in zip(names, stated, strict=True) if np.isfinite(c)}
         summing, stages = (int(product[n].values[0]) for n in ("summing", "tdi_stages"))
         centres = {**(moved or {}), **centres}
-        optics = Camera.from_table(camera, summing=summing, stages=stages, centre_line=centres, model=model)
+        optics, *others = (
+            Camera.from_table(table, summing=summing, stages=stages, centre_line=centres, model=model)
+            for table in (camera, *Camera.perturbed(camera))
+        )
         et = product["et" if instant == "middle" else "et_start"].values
-        return cls(product, optics, np.array([FILTERS.index(n) for n in names], np.intp), np.asarray(et, np.float64))
+        return cls(
+            product,
+            optics,
+            tuple(others),
+            np.array([FILTERS.index(n) for n in names], np.intp),
+            np.asarray(et, np.float64),
+        )
 
     def __len__(self) -> int:
         return int(self.et.size)

@@ -7,8 +7,8 @@ height at which its line of sight passes Jupiter less that of the limb, in pixel
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,17 +77,17 @@ class Spin:
         right = self.despun.T @ toward(tilt_x, tilt_y).T @ self.despun
         return compose(left, compose(self.nominal, right[None]))
 
-    def rotation_covariance(self, parameters: Floats, covariance: Floats) -> Floats:
-        """Covariance of the small rotations of the spacecraft about its axes, rad^2 (n, 3, 3)."""
-        still = np.swapaxes(self.spacecraft(parameters), -1, -2)
+    def rotations(self, parameters: Floats) -> Floats:
+        """Small rotations of the spacecraft about its own axes per change of the parameters, (n, 3, p)."""
+        back = np.swapaxes(self.spacecraft(parameters), -1, -2)
         rates = []
         for index in range(HEIGHT):
             change = np.zeros(parameters.size)
             change[index] = _STEPS[index]
-            moved = compose(self.spacecraft(parameters + change), still) / _STEPS[index]
+            moved = compose(self.spacecraft(parameters + change), back) / _STEPS[index]
             rates.append(0.5 * np.stack([moved[:, i, j] - moved[:, j, i] for i, j in ((1, 2), (2, 0), (0, 1))], axis=1))
-        by = np.stack(rates, axis=2)
-        return np.asarray(by @ covariance[:HEIGHT, :HEIGHT] @ np.swapaxes(by, -1, -2))
+        still = np.zeros((self.et.size, 3, parameters.size - HEIGHT))
+        return np.concatenate([np.stack(rates, axis=2), still], axis=2)
 
     def camera(self, parameters: Floats) -> Floats:
         """Rotations J2000 to JUNO_JUNOCAM (n, 3, 3)."""
@@ -101,12 +101,14 @@ class Fit:
     Parameters
     ----------
     values, covariance : (p), (p, p), in the order of `NAMES`.
+    by_camera : by how much the values differ with each of the other cameras, (m, p).
     residuals, weights : of the edges, pixels (k), and how far each counts, 0 to 1.
     scale : robust deviation of the residuals, pixels.
     """
 
     values: Floats
     covariance: Floats
+    by_camera: Floats
     residuals: Floats
     weights: Floats
     scale: float
@@ -182,7 +184,9 @@ class Problem:
             columns.append((after - before) / (2.0 * step * slope))
         return np.stack(columns, axis=1)
 
-    def solve(self, start: Floats, edge_sigma: float, latitude_sigma: Floats, wide: float = 0.0) -> Fit:
+    def solve(
+        self, start: Floats, edge_sigma: float, latitude_sigma: Floats, others: Sequence[Camera] = (), wide: float = 0.0
+    ) -> Fit:
         """Fit by iteratively reweighted least squares.
 
         Parameters
@@ -190,6 +194,7 @@ class Problem:
         start : parameters to begin with.
         edge_sigma : of a single edge besides the noise, pixels.
         latitude_sigma : of the limb's height varying as P1 and P2 of the sine of latitude, km (2).
+        others : cameras off by one sigma each.
         wide : pixels below which the scale of the weights is not let fall.
         """
         values = start.copy()
@@ -208,18 +213,21 @@ class Problem:
             if (np.abs(step) < 1e-3 * _STEPS).all():
                 break
         whitened = weight / sigma**2
-        tilted = latitude_sigma[:, None] * self.patterns(values, slope)
-        covariance = self._covariance(jacobian, residual, whitened, np.diag(inverse), tilted)
-        return Fit(values, covariance, residual, weight, scale)
+        common = latitude_sigma[:, None] * self.patterns(values, slope)
+        covariance, gain = self._covariance(jacobian, residual, whitened, np.diag(inverse), common)
+        changed = [replace(self, camera=camera).residuals(values)[0] - residual for camera in others]
+        by_camera = -np.reshape(changed, (-1, residual.size)) @ gain.T
+        return Fit(values, covariance, by_camera, residual, weight, scale)
 
     def _covariance(
         self, jacobian: Floats, residual: Floats, weight: Floats, inverse: Floats, common: Floats
-    ) -> Floats:
-        """Covariance of the parameters: errors of the edges of one framelet are taken as wholly correlated.
+    ) -> tuple[Floats, Floats]:
+        """Covariance of the parameters, and what turns errors of the edges into errors of the parameters (p, k).
 
-        The cluster-robust (sandwich) form: the scatter of the framelets' own gradients stands for the errors' true
-        covariance, as neighbouring edges share clouds, haze and distortion (Liang and Zeger 1986, Biometrika 73, 13).
-        To it is added what errors `common` to all framelets (each (k), one sigma) do to the parameters.
+        Errors of the edges of one framelet are taken as wholly correlated. The cluster-robust (sandwich) form: the
+        scatter of the framelets' own gradients stands for the errors' true covariance, as neighbouring edges share
+        clouds, haze and distortion (Liang and Zeger 1986, Biometrika 73, 13). To it is added what errors `common` to
+        all framelets (each (k), one sigma) do.
         """
         bread = np.linalg.inv((jacobian * weight[:, None]).T @ jacobian + inverse)
         gradients = np.zeros((self.spin.et.size, jacobian.shape[1]))
@@ -227,7 +235,8 @@ class Problem:
         used = int((np.abs(gradients) > 0).any(axis=1).sum())
         factor = used / max(used - 1, 1)
         shared = common @ (jacobian * weight[:, None])
-        return np.asarray(bread @ (factor * gradients.T @ gradients + shared.T @ shared + inverse) @ bread)
+        covariance = bread @ (factor * gradients.T @ gradients + shared.T @ shared + inverse) @ bread
+        return covariance, bread @ (jacobian * weight[:, None]).T
 
 
 def _biweight(u: Floats) -> Floats:
