@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -47,7 +48,8 @@ class Camera:
     centre_line : the same by filter from the upper edge of its framelet, which may lie outside of it.
     start_bias, interframe_delta : to be added to a label's start time and interframe delay, s.
     summing : pixels summed along each axis, 1 or 2.
-    axis_shift : lines from `centre_line` to the optical axis; +Z is the direction seen at `centre_line`.
+    axis_shift : samples and lines from `centre_sample` and `centre_line` to the optical axis; +Z is the direction seen
+        at these centres themselves.
     tdi_shift : lines by which the charge of a pixel lay before its own line on average over the exposure.
     """
 
@@ -58,7 +60,7 @@ class Camera:
     start_bias: float
     interframe_delta: float
     summing: int = 1
-    axis_shift: float = 0.0
+    axis_shift: tuple[float, float] = (0.0, 0.0)
     tdi_shift: float = 0.0
 
     @classmethod
@@ -83,28 +85,33 @@ class Camera:
         lines = dict(zip(FILTERS, value["centre_line"].tolist(), strict=True)) | dict(centre_line or {})
         focal = float(value["focal_length"] / value["pixel_size"])
         k1, k2 = value["radial"].tolist()
-        shift = early = 0.0
+        shift, early = (0.0, 0.0), 0.0
         if model == "refined":
             focal *= float(value["focal_scale"])
-            shift, early = float(value["axis_shift"]), float(value["tdi_shift"]) * (stages - 1)
+            across, along = value["axis_shift"].tolist()
+            shift, early = (across, along), float(value["tdi_shift"]) * (stages - 1)
         bias, delta = float(value["start_bias"]), float(value["interframe_delta"])
         return cls(focal, (k1, k2), float(value["centre_sample"]), lines, bias, delta, summing, shift, early)
 
     @staticmethod
     def perturbed(table: Table) -> list[Table]:
         """The table with one of what the refined model rests on off by one sigma, each in turn."""
-        names = ("centre_sample", "axis_shift", "focal_scale")
-        return [table.replace(**{n: table[n].value + table[n].sigma}) for n in names]
+        shift, scale = table["axis_shift"], table["focal_scale"]
+        moved = [table.replace(axis_shift=shift.value + np.array(e) * shift.sigma) for e in ((1.0, 0.0), (0.0, 1.0))]
+        return [*moved, table.replace(focal_scale=scale.value + scale.sigma)]
 
     def _axis(self, filter_: str) -> float:
         """Lines from the upper edge of a framelet to the optical axis, as its charge was exposed."""
-        return self.centre_line[filter_] + self.axis_shift + self.tdi_shift
+        return self.centre_line[filter_] + self.axis_shift[1] + self.tdi_shift
 
-    @property
-    def _turn(self) -> tuple[float, float]:
-        """Cosine and sine of the angle between the optical axis and +Z, about +X."""
-        length = float(np.hypot(self.focal_length, self.axis_shift))
-        return self.focal_length / length, -self.axis_shift / length
+    @cached_property
+    def _turn(self) -> Floats:
+        """Rotation from the optical axis's frame to JUNO_JUNOCAM: the shortest that keeps the kernel's boresight."""
+        x, y = (-shift / self.focal_length for shift in self.axis_shift)
+        z = 1.0 / np.sqrt(1.0 + x * x + y * y)
+        x, y = x * z, y * z
+        k = 1.0 / (1.0 + z)
+        return np.array([[1.0 - k * x * x, -k * x * y, -x], [-k * x * y, 1.0 - k * y * y, -y], [x, y, z]])
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -113,7 +120,7 @@ class Camera:
 
     def unproject(self, line: ArrayLike, sample: ArrayLike, filter_: str) -> Floats:
         """Unit vectors (..., 3) along which places in a filter's framelet look."""
-        x = (np.asarray(sample, np.float64) + 0.5) * self.summing - self.centre_sample
+        x = (np.asarray(sample, np.float64) + 0.5) * self.summing - self.centre_sample - self.axis_shift[0]
         y = (np.asarray(line, np.float64) + 0.5) * self.summing - self._axis(filter_)
         x, y = np.broadcast_arrays(x, y)
         distorted = np.hypot(x, y)
@@ -126,24 +133,21 @@ class Camera:
             )
         factor = 1.0 / (1.0 + r * r * (k1 + r * r * k2))
         length = np.hypot(r, self.focal_length)
-        vx, vy, vz = x * factor / length, y * factor / length, self.focal_length / length
-        c, s = self._turn
-        return np.stack([vx, c * vy - s * vz, s * vy + c * vz], axis=-1)
+        axis = np.stack([x * factor / length, y * factor / length, self.focal_length / length], axis=-1)
+        return axis @ self._turn.T
 
     def project(self, direction: ArrayLike, filter_: str) -> tuple[Floats, Floats]:
         """Line and sample at which a filter's framelet would see directions (..., 3); NaN behind the camera.
 
         They may lie outside of the framelet: the model holds as far as the detector reaches.
         """
-        vx, vy, vz = np.moveaxis(np.asarray(direction, np.float64), -1, 0)
-        c, s = self._turn
-        vy, vz = c * vy + s * vz, c * vz - s * vy
+        vx, vy, vz = np.moveaxis(np.asarray(direction, np.float64) @ self._turn, -1, 0)
         scale = self.focal_length / np.where(vz > 0.0, vz, np.nan)
         x, y = vx * scale, vy * scale
         square = x * x + y * y
         factor = 1.0 + square * (self.radial[0] + square * self.radial[1])
         line = (y * factor + self._axis(filter_)) / self.summing - 0.5
-        return line, (x * factor + self.centre_sample) / self.summing - 0.5
+        return line, (x * factor + self.centre_sample + self.axis_shift[0]) / self.summing - 0.5
 
     def epochs(self, start: float, frames: ArrayLike, interframe: float, exposure: float, instant: Instant) -> Floats:
         """Et of frames; all framelets of a frame share it.
