@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from instruments.junocam import attitude, calibrate, geometry, quicklook
-from instruments.junocam.geometry_schemas import ATTITUDE, GEOMETRY, GEOMETRY_FLAGS
+from instruments.junocam import attitude, calibrate, geometry, maps, pictures, quicklook
+from instruments.junocam.geometry_schemas import ATTITUDE, COLOUR, GEOMETRY, GEOMETRY_FLAGS, MAP
 from instruments.junocam.imageset import IMAGESET
 from instruments.junocam.raw import EDR, RDR
 from instruments.junocam.schemas import FLAGS, RADIANCE
@@ -35,6 +35,8 @@ INSTRUMENT = Instrument(
         ProductType("junocam.radiance", "Radiance and I/F of the framelets", "granule", RADIANCE, segment=2.0),
         ProductType("junocam.attitude", "Position and attitude at the framelets", "granule", ATTITUDE),
         ProductType("junocam.geometry", "Where the samples look", "granule", GEOMETRY, segment=1.0, on_request=True),
+        ProductType("junocam.colour", "All filters on one camera grid", "granule", COLOUR, on_request=True),
+        ProductType("junocam.map", "Map in System III", "granule", MAP, on_request=True),
     ),
     steps=(
         calibrate.radiance_from_edr,
@@ -42,11 +44,16 @@ INSTRUMENT = Instrument(
         calibrate.radiance_from_rdr,
         attitude.attitude,
         geometry.geometry,
+        maps.colour,
+        maps.map_,
     ),
     tables=Path(__file__).resolve().parents[2] / "calibration" / "tables" / "junocam",
     flags=(*FLAGS, *GEOMETRY_FLAGS),
     quicklooks=(
         Quicklook("junocam-radiance", "Framelets of", ("junocam.radiance",), quicklook.framelets),
+        Quicklook("junocam-limb", "Limb of", ("junocam.attitude",), pictures.limb),
+        Quicklook("junocam-colour", "Colours of", ("junocam.colour",), pictures.assembly),
+        Quicklook("junocam-map", "Map of", ("junocam.map",), pictures.maps),
         Quicklook("junocam-damage", "Damage and saturation of", ("junocam.radiance",), quicklook.damage),
     ),
     simulate=_simulate,
