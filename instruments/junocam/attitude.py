@@ -71,7 +71,8 @@ def attitude(
     images = [Image.of(radiance, camera, instant, camera_model, moved) for moved in _strips(radiance, camera)]
     solutions = [_solve(image, place, tables, kernel=kernel, earth=earth, wanted=wanted) for image in images]
     best = min(solutions, key=lambda s: s.found.fit.scale if s.found else np.inf)
-    out = _dataset(best, place)
+    edge = float(limb["edge_systematic"].value) / first.camera.focal_length if best.by_limb else 0.0
+    out = _dataset(best, place, edge)
     out["start_offset"] = (), best.values[TURN] / float(attitude["rate"].value) if kernel else np.nan
     out["basis"] = (), f"position: {place.basis}; attitude: {best.basis}"
     out["instant"], out["camera_model"] = ((), instant), ((), camera_model)
@@ -153,6 +154,11 @@ class _Solution:
     by_camera: Floats
     basis: str
 
+    @property
+    def by_limb(self) -> bool:
+        """Whether the limb made or corrected it."""
+        return "limb" in self.basis
+
 
 def _solve(image: Image, place: _Place, tables: Tables, *, kernel: bool, earth: bool, wanted: bool) -> _Solution:
     """Find the parameters of an image's spin.
@@ -203,7 +209,7 @@ def _spin(geometry: Geometry, image: Image, attitude: Table, *, kernel: bool) ->
     return Spin(image.et, middle, nominal, despinning, place, mount), rate
 
 
-def _dataset(solution: _Solution, place: _Place) -> dict[str, Any]:
+def _dataset(solution: _Solution, place: _Place, edge: float) -> dict[str, Any]:
     image, spin, covariance = solution.image, solution.spin, solution.covariance
     if np.isfinite(solution.values).all():
         quaternion = to_quaternion(spin.spacecraft(solution.values)).T
@@ -223,13 +229,19 @@ def _dataset(solution: _Solution, place: _Place) -> dict[str, Any]:
         "covariance": (("parameter_name", "parameter_other"), covariance),
         "position_time_shift": ((), place.shift.time),
         "label_difference": ("orbital", place.label_difference),
-        **_angle_sigmas(solution, place.geometry.position("J2000", image.et)),
+        **_angle_sigmas(solution, place.geometry.position("J2000", image.et), edge),
         **_limb_variables(solution.found, len(image)),
     }
 
 
-def _angle_sigmas(solution: _Solution, observer: Floats) -> dict[str, Any]:
-    """How far the attitude may be off: about any axis (halved: of the quaternion), at Jupiter's centre, about it."""
+def _angle_sigmas(solution: _Solution, observer: Floats, edge: float) -> dict[str, Any]:
+    """How far the attitude may be off: about any axis (halved: of the quaternion), at Jupiter's centre, about it.
+
+    Parameters
+    ----------
+    observer : Juno from Jupiter, J2000 (n, 3).
+    edge : error common to all edges, rad.
+    """
     spin, n = solution.spin, len(solution.image)
     if not np.isfinite(solution.values).all():
         absent = ("framelet", np.full(n, np.nan))
@@ -243,7 +255,7 @@ def _angle_sigmas(solution: _Solution, observer: Floats) -> dict[str, Any]:
     aside = np.einsum("ni,nip,mp->nm", centre, by, solution.by_camera)
     return {
         "quaternion_systematic": ("framelet", 0.5 * np.sqrt(total / 3.0)),
-        "pointing_sigma": ("framelet", np.sqrt(np.maximum(total - twist, 0.0) / 2.0)),
+        "pointing_sigma": ("framelet", np.sqrt(np.maximum(total - twist, 0.0) / 2.0 + edge**2)),
         "twist_sigma": ("framelet", np.sqrt(np.maximum(twist, 0.0) + (aside**2).sum(axis=1))),
     }
 

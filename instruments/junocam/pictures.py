@@ -112,8 +112,7 @@ def _show(axis: Axes, picture: Floats, title: str) -> None:
     axis.set_facecolor(SKY)
     if picture.size:
         seen = np.isfinite(picture).all(axis=-1)
-        alpha = seen.astype(np.float64)[..., None]
-        axis.imshow(np.concatenate([np.nan_to_num(picture), alpha], axis=-1), interpolation="nearest")
+        axis.imshow(np.dstack([np.nan_to_num(picture), seen]), interpolation="nearest")
     axis.set_title(title, fontsize=9)
     axis.set_xticks([])
     axis.set_yticks([])
