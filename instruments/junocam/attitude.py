@@ -15,7 +15,7 @@ from instruments.junocam.camera import FRAME, Instant, Model
 from instruments.junocam.geometry_schemas import LABEL_POSITION, LIMB_ATTITUDE, LIMB_POOR
 from instruments.junocam.layout import FILTERS
 from instruments.junocam.limb import View
-from instruments.junocam.limb_fit import Limb, first_guess, fit_limb, prior_of
+from instruments.junocam.limb_fit import Limb, compare_limb, first_guess, fit_limb, prior_of
 from instruments.junocam.observation import Image
 from instruments.junocam.position import Shift, Stated, along_track, label_shift, shifted
 from instruments.junocam.spin import NAMES, TURN, Spin, table_of, toward, turned
@@ -175,8 +175,10 @@ def _solve(image: Image, place: _Place, tables: Tables, *, kernel: bool, earth: 
     if place.basis != "unknown" and (kernel or wanted):
         view = View.at(place.geometry, image.et)
         start = prior if kernel else first_guess(image, view, spin, prior, sigma, rate)
-        if start is not None:
+        if start is not None and wanted:
             found = fit_limb(image, view, spin, start, prior, sigma, tables.limb)
+        elif start is not None:
+            found = compare_limb(image, view, spin, start, sigma)
     by_camera = np.zeros((0, prior.size))
     if found is not None and wanted:
         by_camera = found.fit.by_camera

@@ -77,6 +77,14 @@ def fit_limb(
     return limb
 
 
+def compare_limb(image: Image, view: View, spin: Spin, values: Floats, sigma: Floats) -> Limb | None:
+    """The limb beside that of parameters which are taken as they are; None if too few edges are found."""
+    edges = limb_edges(image, view, spin.camera(values), values[HEIGHT:])
+    if len(edges) < ENOUGH:
+        return None
+    return Limb(edges, Problem(spin, view, image.camera, image.filters, edges, values, sigma).compare())
+
+
 def first_guess(image: Image, view: View, spin: Spin, prior: Floats, sigma: Floats, rate: float) -> Floats | None:
     """Parameters right to some pixels where the phase is not known at all; None if the pictures show no limb.
 

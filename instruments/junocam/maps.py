@@ -220,21 +220,22 @@ class Sheet:
         if len(attitude["quality"]):
             quality |= np.bitwise_and.reduce(attitude["quality"].values)
         moved = np.hypot(float(np.nanmax(attitude["pointing_sigma"].values, initial=0.0)) * way, _position(attitude))
+        whole = (self.bands.size, *self.shape)
         layered, flat = ("band", "row", "column"), ("row", "column")
         names = np.array([FILTERS[b] for b in self.bands], object)
         of = [int(np.flatnonzero(self.image.filters == b)[0]) for b in self.bands]
         return xr.Dataset(
             {
-                "i_over_f": (layered, value.reshape(-1, *self.shape)),
-                "i_over_f_random": (layered, sigma.reshape(-1, *self.shape)),
+                "i_over_f": (layered, value.reshape(whole)),
+                "i_over_f_random": (layered, sigma.reshape(whole)),
                 "i_over_f_systematic": ("band", self.image.product["i_over_f_systematic"].values[of]),
-                "weight": (layered, self.weight.reshape(-1, *self.shape)),
-                "framelets": (layered, self.number.reshape(-1, *self.shape)),
+                "weight": (layered, self.weight.reshape(whole)),
+                "framelets": (layered, self.number.reshape(whole)),
                 "emission": (flat, emission.reshape(self.shape)),
                 "incidence": (flat, incidence.reshape(self.shape)),
                 "place_sigma": (flat, moved.reshape(self.shape)),
                 "basis": ((), str(attitude["basis"].values)),
-                "quality": (layered, quality.reshape(-1, *self.shape)),
+                "quality": (layered, quality.reshape(whole)),
             },
             coords={"band": ("band", names)},
         )

@@ -203,7 +203,7 @@ class Problem:
         inverse = np.where(known, 1.0 / np.where(known, self.sigma, 1.0) ** 2, 0.0)
         for _ in range(ITERATIONS):
             residual, slope = self.residuals(values)
-            scale = max(1.4826 * float(np.median(np.abs(residual))), FLOOR, wide)
+            scale = max(_scale(residual), wide)
             weight = _biweight(residual / (TUKEY * scale))
             jacobian = self.jacobian(values, slope)
             weighted = jacobian * (weight / sigma**2)[:, None]
@@ -218,6 +218,13 @@ class Problem:
         changed = [replace(self, camera=camera).residuals(values)[0] - residual for camera in others]
         by_camera = -np.reshape(changed, (-1, residual.size)) @ gain.T
         return Fit(values, covariance, by_camera, residual, weight, scale)
+
+    def compare(self) -> Fit:
+        """What is left of the edges if the parameters are the prior ones."""
+        residual, _ = self.residuals(self.prior)
+        scale = _scale(residual)
+        nothing = np.zeros((0, self.prior.size))
+        return Fit(self.prior, np.diag(self.sigma**2), nothing, residual, _biweight(residual / (TUKEY * scale)), scale)
 
     def _covariance(
         self, jacobian: Floats, residual: Floats, weight: Floats, inverse: Floats, common: Floats
@@ -237,6 +244,11 @@ class Problem:
         shared = common @ (jacobian * weight[:, None])
         covariance = bread @ (factor * gradients.T @ gradients + shared.T @ shared + inverse) @ bread
         return covariance, bread @ (jacobian * weight[:, None]).T
+
+
+def _scale(residual: Floats) -> float:
+    """Robust deviation from zero."""
+    return max(1.4826 * float(np.median(np.abs(residual))), FLOOR)
 
 
 def _biweight(u: Floats) -> Floats:

@@ -59,7 +59,7 @@ class Scene:
     tilt: tuple[float, float] = (6e-4, -9e-4)
     late: float = 1.7
     height: float = 60.0
-    filters: tuple[str, ...] = ("GREEN", "RED")
+    filters: tuple[str, ...] = ("BLUE", "RED")
     frames: int = 9
     stages: int = 1
     moved: float | None = None
@@ -105,7 +105,8 @@ def pattern(longitude: Floats, latitude: Floats) -> Floats:
     return 0.5 + 0.15 * np.sin(np.radians(24.0 * longitude)) * np.cos(np.radians(30.0 * latitude))
 
 
-def image(scene: Scene, seed: int = 1) -> tuple[xr.Dataset, Geometry]:
+@cache
+def image(scene: Scene) -> tuple[xr.Dataset, Geometry]:
     """The image as a product of type ``junocam.radiance``, as far as geometry needs it; and the true geometry."""
     truth, middle = truth_of(scene)
     centre = {"METHANE": scene.moved} if scene.moved else None
@@ -118,7 +119,7 @@ def image(scene: Scene, seed: int = 1) -> tuple[xr.Dataset, Geometry]:
     et = camera.epochs(start, frame, INTERFRAME, exposure, "middle")
     radii = (RADII[0] + scene.height, RADII[1] + scene.height)
     pictures = np.stack([_picture(camera, str(n), t, truth, radii) for n, t in zip(names, et, strict=True)])
-    pictures += np.random.default_rng(seed).normal(0.0, NOISE, pictures.shape)
+    pictures += np.random.default_rng(1).normal(0.0, NOISE, pictures.shape)
     quality = np.zeros(pictures.shape, np.uint32)
     quality[:, :, : ACTIVE_COLUMNS[0]] = quality[:, :, ACTIVE_COLUMNS[1] :] = Quality.MISSING
     if scene.lost is not None:
@@ -162,20 +163,30 @@ def _label(truth: Geometry, et: float) -> dict[str, float]:
 
 
 def _picture(camera: Camera, name: str, et: float, truth: Geometry, radii: tuple[float, float]) -> Floats:
-    """I/F of a framelet: the mean of four lines of sight to a sample."""
+    """I/F of a framelet: the mean of four lines of sight to a sample; past the planet the haze up to the limb."""
     lines, samples = camera.shape
     total = np.zeros((lines, samples))
+    planet = -truth.position(FRAME, et)[0]
+    distance = np.linalg.norm(planet)
+    edge = np.sqrt(distance**2 - 72e3**2)
     for down in (-0.25, 0.25):
         for right in (-0.25, 0.25):
             looks = camera.unproject(np.arange(lines)[:, None] + down, np.arange(samples) + right, name)
-            near = looks @ -truth.position(FRAME, et)[0] > 0.85 * np.linalg.norm(truth.position(FRAME, et)[0])
+            near = looks @ planet > edge
             if not near.any():
                 continue
-            seen = surface_points(truth, np.array([et]), looks[near][None], frame=FRAME, radii=radii)
-            light = np.clip(np.cos(np.radians(seen.incidence[0])), 0.0, None)
-            albedo = pattern(seen.longitude_east[0], seen.latitude_planetocentric[0])
-            total[near] += 0.25 * np.nan_to_num(albedo * light)
+            bright = _bright(looks[near], et, truth, RADII)
+            past = np.isnan(bright)
+            bright[past] = _bright(looks[near][past], et, truth, radii)
+            total[near] += 0.25 * np.nan_to_num(bright)
     return total
+
+
+def _bright(looks: Floats, et: float, truth: Geometry, radii: tuple[float, float]) -> Floats:
+    """I/F along lines of sight; NaN where they miss."""
+    seen = surface_points(truth, np.array([et]), looks[None], frame=FRAME, radii=radii)
+    light = np.clip(np.cos(np.radians(seen.incidence[0])), 0.0, None)
+    return np.asarray(pattern(seen.longitude_east[0], seen.latitude_planetocentric[0]) * light)
 
 
 def off_by(solution: xr.Dataset, truth: Geometry) -> Floats:
