@@ -226,6 +226,10 @@ def _dataset(solution: _Solution, place: _Place, edge: float) -> dict[str, Any]:
         "centre_line": ("framelet", centres),
         "parameter": ("parameter_name", solution.values),
         "parameter_systematic": ("parameter_name", np.sqrt(np.diag(covariance))),
+        "parameter_quality": (
+            "parameter_name",
+            np.where(np.isnan(solution.values), np.uint32(Quality.MISSING), np.uint32(0)),
+        ),
         "prior": ("parameter_name", solution.prior),
         "prior_sigma": ("parameter_name", np.where(np.isfinite(solution.sigma), solution.sigma, -1.0)),
         "covariance": (("parameter_name", "parameter_other"), covariance),
