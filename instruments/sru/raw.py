@@ -116,7 +116,7 @@ def _utc(label: Label, key: str) -> float:
 
 
 def _seconds(label: Label) -> float:
-    value = label["EXPOSURE_DURATION"]
+    value: Any = label["EXPOSURE_DURATION"]
     scale = 1.0
     if isinstance(value, Quantity):
         units = {"S": 1.0, "SECOND": 1.0, "SECONDS": 1.0, "MS": 1e-3, "MILLISECOND": 1e-3, "MILLISECONDS": 1e-3}
