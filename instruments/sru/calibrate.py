@@ -19,8 +19,10 @@ from instruments.sru.camera import (
     star_tracks,
 )
 from instruments.sru.detector import (
+    CLIP,
     MAD,
     SIZE,
+    clipped_moments,
     grown,
     local_background,
     robust_mode,
@@ -39,8 +41,8 @@ Flags = NDArray[np.uint32]
 
 # Images of one setting that make a dark level, and of those at a pixel.
 STACK, AT_PIXEL = 5, 3
-# Sigmas beyond which a pixel is left out of the mean, and the share of such pixels above which an image is.
-CLIP, CROWDED = 4.0, 0.02
+# Share of outlying pixels above which an image is left out of the dark level.
+CROWDED = 0.1
 HOT_SIGMAS = 8.0
 ROWS = 64  # of a block of the stack
 # Electrons in the brightest pixel below which a star is not masked: less than half the noise.
@@ -193,7 +195,7 @@ def hot_pixels(mean: Floats, known: Mask) -> Mask:
 
 @dataclass(frozen=True)
 class Darkness:
-    """Dark level of an image, DN (512, 512), how many images are in it, and whether this one is."""
+    """Dark level of an image, DN (512, 512), how many images are in it (0: not known), and whether this one is."""
 
     level: Floats
     number: Floats
@@ -215,13 +217,13 @@ def darkness_for(dark: xr.Dataset | None, shot: Shot) -> Darkness | None:
         return None
     mine = (dark["image_et"].values == shot.et) & (dark["image_unit"].values == shot.unit)
     own = bool((mine & (dark["image_used"].values == 1)).any())
-    return Darkness(level, number, own, (dark["quality"].values[k] & HOT.mask) != 0)
+    return Darkness(level, np.where(np.isfinite(level), number, 0.0), own, (dark["quality"].values[k] & HOT.mask) != 0)
 
 
 @step(produces="sru.image", over="unit", version=1)
 def image(
     raw: Annotated[xr.Dataset, Raw("sru.edr")],
-    dark: Annotated[xr.Dataset, Product("sru.dark")] | None,
+    dark: Annotated[xr.Dataset | None, Product("sru.dark")],
     geometry: Geometry,
     camera: Table,
     readout: Table,
@@ -306,7 +308,7 @@ class Found:
     outlying : pixels off their surroundings by more than the threshold, stars included.
     background : level about each pixel, DN.
     noise : one sigma of a dark pixel of each row, DN (512).
-    rest, rest_error : what the offset lacks, DN: median of the sky without hits, and its standard error.
+    rest, rest_error : what the offset lacks, DN: mean of the sky without hits, and its standard error.
     """
 
     core: Mask
@@ -335,10 +337,10 @@ def find_hits(value: Floats, view: Seen, darkness: Darkness | None, threshold: f
         outlying = view.valid & (np.abs(above) > threshold * np.sqrt(variance))
         core = outlying & (above > 0.0) & ~view.stars & ~hot & ~view.lit
         hits = grown(core) & view.valid & ~view.stars
-    clean = value[sky & ~hits]
-    rest = float(np.median(clean)) if clean.size else 0.0
-    error = 1.2533 * float(np.sqrt(np.nanmean(noise**2))) / np.sqrt(clean.size) if clean.size else np.nan
-    return Found(core, hits, outlying, background, noise, rest, error)
+    clean = value[sky & ~hits][None]
+    (rest,), (width,) = clipped_moments(clean, np.ones(clean.shape, bool)) if clean.size else ([0.0], [np.nan])
+    error = float(width) / np.sqrt(max(clean.size, 1))
+    return Found(core, hits, outlying, background, noise, float(rest), error)
 
 
 def stack_variance(noise: Floats, darkness: Darkness | None, view: Seen, outlying: Mask) -> Floats:

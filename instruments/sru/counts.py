@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from calibration.tables import Table
 from instruments.sru.camera import SIZE, row_exposure_sigma, shot_of
-from instruments.sru.detector import HitModel, clusters, completeness
+from instruments.sru.detector import HitModel, Trials, clusters, completeness
 from instruments.sru.schemas import CORE, DAY, HOT, OVERLAP, PLANET, SHALLOW, SPARSE, STAR
 from pipeline.clock import Span
 from pipeline.dataset.quality import Quality
@@ -56,15 +56,22 @@ def hits(
     whole = np.where(np.arange(SIZE) < last, t, 0.0)
     share = area / (cell * whole.sum() * (SIZE - first))
     noise, model = image["noise"].values, HitModel.of(hits, gain)
-    rng = np.random.default_rng([2017, int(image["unit"]), int(np.round(float(image["start_et"]) * 65536.0))])
-    known = completeness(found / max(share, 1e-3), noise, whole, (first, SIZE), threshold, hits, gain, rng)
+    seed = (2017, int(image["unit"]), int(np.round(float(image["start_et"]) * 65536.0)))
+    trials = Trials(noise, whole, (first, SIZE), threshold, seed)
+    known = completeness(found / max(share, 1e-3), trials, hits, gain)
     number = found / known.value
     density = number / max(int(look.sum()), 1)
-    deposited = float(dn[add].sum())
+    charge, charge_error = trials.charge(number / max(share, 1e-3), model)
+    charge_table = np.hypot.reduce([
+        (trials.charge(number / max(share, 1e-3), HitModel.of(hits, gain, {n: s}))[0] - charge)
+        for n in hits.quantities for s in (1.0, -1.0)
+    ]) / np.sqrt(2.0)  # fmt: skip
+    deposited = float(dn[add].sum()) / charge
     deposited_sigma = np.sqrt(
         max(deposited, 0.0) * model.effective_charge
         + float((add * noise[:, None] ** 2).sum())
         + (add.sum() * float(image["offset_error"])) ** 2
+        + (deposited * charge_error / charge) ** 2
     )
     exposure = float((cell * look * row_exposure_sigma(shot_of(image), readout)[:, None]).sum() / max(area, 1e-12))
     faintest = threshold * float(np.median(noise)) * gain * 2.0 * np.pi * float(photometry["psf"].value) ** 2
@@ -82,7 +89,7 @@ def hits(
             ),
             "cluster_rate_systematic": float(np.hypot(known.table / known.value, exposure)),
             **_rate("noise", deposited, float(deposited_sigma), sum_area),
-            "noise_rate_systematic": exposure,
+            "noise_rate_systematic": float(np.hypot(charge_table / charge, exposure)),
             "cluster_quality": np.uint32(counted),
             "noise_quality": np.uint32(0 if sum_area > 0 else Quality.MISSING),
             "middle_et": float(image["start_et"]) + float(image["exposure"]) / 2.0,
@@ -93,6 +100,7 @@ def hits(
             "noise_area": sum_area,
             "completeness": known.value,
             "completeness_slope": known.slope,
+            "charge_share": charge,
             "density": density,
             "limiting_magnitude": float(limit),
         }

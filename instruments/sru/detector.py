@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.random import Generator
@@ -18,15 +19,17 @@ Mask = NDArray[np.bool_]
 
 SIZE = 512
 MAD = 1.4826  # sigma of a normal distribution over its median absolute deviation
-# Rows over which the noise is averaged, and pixels that a row needs to be asked.
-NOISE_ROWS, FEWEST = 31, 30
+# Sigmas beyond which pixels are left out of means, and how often that is repeated.
+CLIP, CLIPPINGS = 4.0, 3
+# Rows over which noise and level are averaged, and pixels that a row needs to be asked.
+NOISE_ROWS, LEVEL_ROWS, FEWEST = 31, 9, 30
 # Neighbours at corners belong together.
 TOUCHING = np.ones((3, 3), bool)
 BOX = 5
 # Points that stand for a track, and pixels about each that its charge reaches.
 POINTS, REACH = 5, 2
 # Frames simulated for one number of hits, and steps towards the number that gives the clusters counted.
-TRIALS, STEPS = 4, 4
+TRIALS, STEPS = 3, 3
 # Clusters in a frame of the trials at the least, so that few counts do not make the completeness uncertain.
 LEAST = 200
 
@@ -68,33 +71,38 @@ def robust_mode(values: NDArray[np.integer]) -> tuple[float, float, float]:
     return low + peak - 0.5 * b / c, float(np.sqrt(slope @ covariance @ slope)), core
 
 
-def row_noise(values: Floats, use: Mask) -> Floats:
-    """One sigma of the pixels of each row, (512): median absolute deviation, averaged over 31 rows.
+def clipped_moments(values: Floats, use: Mask) -> tuple[Floats, Floats]:
+    """Mean and standard deviation of the pixels of each row (n, m) in use, without what is beyond four of the latter.
 
-    Rows without enough pixels take the nearest ones'.
+    Numbers of the converter are whole: their median and its deviation would be, too, and off by up to half a step.
     """
-    # The 512 medians are one call; what is not used is NaN.
     masked = np.where(use, values, np.nan)
-    enough = use.sum(axis=1) >= FEWEST
-    out = np.full(SIZE, np.nan)
-    if not enough.any():
-        return out
-    some = masked[enough]
-    middle = np.nanmedian(some, axis=1, keepdims=True)
-    out[enough] = MAD * np.nanmedian(np.abs(some - middle), axis=1)
-    known = np.flatnonzero(enough)
-    filled = np.interp(np.arange(SIZE), known, out[known])
-    return np.asarray(np.sqrt(ndimage.uniform_filter1d(filled**2, NOISE_ROWS, mode="nearest")))
+    middle = np.nanmedian(masked, axis=1, keepdims=True)
+    width = np.maximum(MAD * np.nanmedian(np.abs(masked - middle), axis=1, keepdims=True), 0.5)
+    for _ in range(CLIPPINGS):
+        kept = np.where(np.abs(masked - middle) <= CLIP * width, masked, np.nan)
+        middle, width = np.nanmean(kept, axis=1, keepdims=True), np.nanstd(kept, axis=1, keepdims=True)
+    return middle[:, 0], width[:, 0]
 
 
-def row_level(values: Floats, use: Mask) -> Floats:
-    """Median of the pixels of each row, (512), averaged over 9 rows; rows without enough take the nearest ones'."""
+def row_noise(values: Floats, use: Mask) -> Floats:
+    """One sigma of the pixels of each row, (512), averaged over 31 rows; rows without enough take the nearest ones'."""
     enough = use.sum(axis=1) >= FEWEST
     if not enough.any():
         return np.full(SIZE, np.nan)
-    known = np.flatnonzero(enough)
-    level = np.nanmedian(np.where(use, values, np.nan)[enough], axis=1)
-    return np.asarray(ndimage.uniform_filter1d(np.interp(np.arange(SIZE), known, level), 9, mode="nearest"))
+    variance = clipped_moments(values[enough], use[enough])[1] ** 2
+    filled = np.interp(np.arange(SIZE), np.flatnonzero(enough), variance)
+    return np.asarray(np.sqrt(ndimage.uniform_filter1d(filled, NOISE_ROWS, mode="nearest")))
+
+
+def row_level(values: Floats, use: Mask) -> Floats:
+    """Mean of the pixels of each row, (512), averaged over 9 rows; rows without enough take the nearest ones'."""
+    enough = use.sum(axis=1) >= FEWEST
+    if not enough.any():
+        return np.full(SIZE, np.nan)
+    level = clipped_moments(values[enough], use[enough])[0]
+    filled = np.interp(np.arange(SIZE), np.flatnonzero(enough), level)
+    return np.asarray(ndimage.uniform_filter1d(filled, LEVEL_ROWS, mode="nearest"))
 
 
 # Hits
@@ -176,26 +184,11 @@ def injected(count: int, exposures: Floats, columns: tuple[int, int], model: Hit
     return frame
 
 
-def counted_clusters(
-    count: int, noise: Floats, exposures: Floats, columns: tuple[int, int], threshold: float, model: HitModel,
-    rng: Generator, trials: int = TRIALS,
-) -> tuple[float, float]:  # fmt: skip
-    """Clusters found where that many hits are, on average of some trials, and the standard error of that."""
-    found = np.empty(trials)
-    inside = np.zeros((SIZE, SIZE), bool)
-    inside[exposures > 0, columns[0] : columns[1]] = True
-    for trial in range(trials):
-        frame = injected(count, exposures, columns, model, rng)
-        frame += rng.normal(size=frame.shape) * noise[:, None]
-        found[trial] = clusters((frame > threshold * noise[:, None]) & inside)[1]
-    return float(found.mean()), float(found.std(ddof=1) / np.sqrt(trials))
-
-
 @dataclass(frozen=True)
 class Completeness:
     """Clusters counted per hit, its standard error, and how it moves with the table's uncertainty (one sigma).
 
-    `slope`: clusters gained per hit gained, 0 where more hits give no more clusters.
+    `slope`: clusters gained per hit gained, about 0 where more hits give no more clusters.
     """
 
     value: float
@@ -204,30 +197,81 @@ class Completeness:
     slope: float
 
 
-def completeness(
-    found: float, noise: Floats, exposures: Floats, columns: tuple[int, int], threshold: float, hits: Table,
-    gain: float, rng: Generator,
-) -> Completeness:  # fmt: skip
+@dataclass(frozen=True)
+class Trials:
+    """Frames of an image's own noise into which hits are injected.
+
+    Parameters
+    ----------
+    noise : one sigma of each row, DN (512).
+    exposures : of each row, s; 0 where it is not read out (512).
+    columns : first column and the one after the last.
+    threshold : sigmas.
+    seed : the same frames and hits are drawn for every model, so that their difference is that of the models.
+    """
+
+    noise: Floats
+    exposures: Floats
+    columns: tuple[int, int]
+    threshold: float
+    seed: tuple[int, ...]
+
+    @cached_property
+    def frames(self) -> NDArray[np.float32]:
+        """Noise in sigmas, (trial, 512, 512); nothing where nothing is read out."""
+        rng = np.random.default_rng(self.seed)
+        frames = rng.standard_normal((TRIALS, SIZE, SIZE), np.float32)
+        frames[:, self.exposures <= 0.0] = 0.0
+        frames[:, :, : self.columns[0]] = frames[:, :, self.columns[1] :] = 0.0
+        return frames
+
+    @property
+    def per_sigma(self) -> Floats:
+        """One over the noise of each row, 0 where nothing is read out (512, 1)."""
+        with np.errstate(divide="ignore"):
+            return np.where(self.exposures > 0.0, 1.0 / self.noise, 0.0)[:, None]
+
+    def hits(self, count: int, model: HitModel, trial: int) -> Floats:
+        """Charge of hits in a frame, in sigmas."""
+        rng = np.random.default_rng([*self.seed, trial])
+        return injected(count, self.exposures, self.columns, model, rng) * self.per_sigma
+
+    def charge(self, count: float, model: HitModel) -> tuple[float, float]:
+        """Share of the charge that is found above the level of the sky, and its standard error.
+
+        That level is the mean of pixels beside hits, which the faintest parts of hits raise.
+        """
+        share = np.empty(TRIALS)
+        read = np.zeros((SIZE, SIZE), bool)
+        read[self.exposures > 0.0, self.columns[0] : self.columns[1]] = True
+        for trial, frame in enumerate(self.frames):
+            left = self.hits(max(round(count), LEAST), model, trial)
+            clean = read & ~grown(frame + left > self.threshold)
+            share[trial] = 1.0 - left[clean].mean() * read.sum() / max(left[read].sum(), 1e-9)
+        return float(share.mean()), float(share.std(ddof=1) / np.sqrt(TRIALS))
+
+    def ratio(self, count: float, model: HitModel) -> tuple[float, float]:
+        """Clusters counted per hit where there are so many, and the standard error of that."""
+        number = max(round(count), 1)
+        found = np.empty(TRIALS)
+        for trial, frame in enumerate(self.frames):
+            found[trial] = clusters(frame + self.hits(number, model, trial) > self.threshold)[1]
+        return float(found.mean()) / number, float(found.std(ddof=1)) / np.sqrt(TRIALS) / number
+
+
+def completeness(found: float, trials: Trials, hits: Table, gain: float) -> Completeness:
     """How many of the hits are counted where `found` clusters are counted in a whole frame.
 
     Hits are injected into the image's own noise and counted as in the image; their number is adjusted until as many
     clusters are found as were counted. Small hits are missed, and close ones merge.
     """
-
-    def ratio(count: float, model: HitModel) -> tuple[float, float]:
-        number = max(round(count), 1)
-        mean, error = counted_clusters(number, noise, exposures, columns, threshold, model, rng)
-        return mean / number, error / number
-
     model = HitModel.of(hits, gain)
     wanted = max(found, LEAST)
-    count = wanted
+    count, value, error = wanted, 1.0, 0.0
     for _ in range(STEPS):
-        value, error = ratio(count, model)
+        value, error = trials.ratio(count, model)
         count = min(wanted / max(value, 0.1), 5.0 * wanted)
-    further, _ = ratio(1.2 * count, model)
-    table = 0.0
-    for name in hits.quantities:
-        up, down = (ratio(count, HitModel.of(hits, gain, {name: s}))[0] for s in (1.0, -1.0))
-        table += ((up - down) / 2.0) ** 2
-    return Completeness(value, error, float(np.sqrt(table)), (1.2 * further - value) / 0.2)
+    further, _ = trials.ratio(1.2 * count, model)
+    shifted = [[trials.ratio(count, HitModel.of(hits, gain, {n: s}))[0] for s in (1.0, -1.0)] for n in hits.quantities]
+    table = float(np.sqrt(sum((up - down) ** 2 for up, down in shifted))) / 2.0
+    return Completeness(value, error, table, (1.2 * further - value) / 0.2)

@@ -119,7 +119,7 @@ STARS = Schema(
             "1",
             "mean row and column of the star's light, from 0 at the centre of the first pixel",
             source=f"{README}, step 7",
-            uncertainties=(Uncertainty("random", ("star", "axis")), Uncertainty("systematic", ("axis",))),
+            uncertainties=(Uncertainty("random", ("star", "axis")),),
             quality="quality",
         ),
         Variable(
@@ -221,6 +221,9 @@ HITS = Schema(
         _scalar("noise_area", "float64", "cm2 s", "area times exposure over which charge is summed (diagnostic)"),
         _scalar("completeness", "float64", "1", "clusters counted per hit (diagnostic)"),
         _scalar("completeness_slope", "float64", "1", "clusters gained per hit gained (diagnostic)"),
+        _scalar(
+            "charge_share", "float64", "1", "share of the charge of hits found above the level of the sky (diagnostic)"
+        ),
         _scalar("density", "float64", "1", "hits per pixel of those looked at (diagnostic)"),
         _scalar(
             "limiting_magnitude", "float64", "1", "magnitude of a star that just reaches the threshold (diagnostic)"

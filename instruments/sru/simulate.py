@@ -60,7 +60,7 @@ OFFSET_DRIFT = 3.0  # DN, from image to image
 # Of the planet, electrons per pixel and second: its night side (lit by moons and its own glow) and its day side.
 NIGHT, DAY = 400.0, 5e6
 # Particles per cm^2 s: about everywhere, and in two passages of the belts (seconds from closest approach, width).
-QUIET, BELTS, PASSAGES = 500.0, 1.7e4, ((-430.0, 120.0), (540.0, 150.0))
+QUIET, BELTS, PASSAGES = 500.0, 2.2e4, ((-430.0, 120.0), (540.0, 150.0))
 # Moments of a spin at which an image might be taken.
 PHASES, SPIN = 15, 30.0
 # Rows that one image in the middle lacks.
@@ -112,7 +112,9 @@ def simulate(scene: Scene, raw_folder: Path, scale: Literal["demo", "full"], rng
         write_edr(folder, taken.dn, exposure, orbit, scene.clock, target=target, simulated=True)
         unit = product_id(exposure.unit, exposure.et, orbit)[:-4]
         yield Truth("sru.image", unit, true_image(taken, exposure, light, known, hidden=number == lacking))
-        yield Truth("sru.stars", unit, true_stars(exposure, light, sky, known, lacking=number == lacking))
+        stars = true_stars(exposure, light, sky, taken, known, lacking=number == lacking)
+        if stars["rate"].notnull().any():
+            yield Truth("sru.stars", unit, stars)
         rates.append(true_rates(exposure, flux, known, array))
     whole = xr.concat(rates, "image").sortby("et")
     yield Truth("sru.count_rate", "", whole)
@@ -326,7 +328,7 @@ class Array:
 
 
 def true_image(taken: Taken, shot: Exposure, light: Light, known: Known, *, hidden: bool) -> xr.Dataset:
-    """Electrons per second of the planet; not known where a star's light falls. Dummies and lacking rows are missing."""
+    """Electrons per second of the planet; not known where a star's light falls. Lacking rows are injected defects."""
     value = light.planet.copy()
     value[star_light(shot, light, known)] = np.nan
     value[510:], value[:, :2] = np.nan, np.nan
@@ -364,13 +366,13 @@ def mean_places(shot: Exposure, light: Light, known: Known) -> tuple[Floats, Flo
     if shot.tdi:
         readout = known["readout"]
         # Mean of the whole rows shifted up to then.
-        fine = (np.arange(20_000) + 0.5) / 20_000
-        steps = np.floor(seconds[:, None] * fine[None, ::20] / readout["row_period"] + 1.0 - readout["shift_phase"])
+        fine = (np.arange(5000) + 0.5) / 5000
+        steps = np.floor(seconds[:, None] * fine / readout["row_period"] + 1.0 - readout["shift_phase"])
         row = row + steps.mean(axis=1)
     return row, column, seconds
 
 
-def true_stars(shot: Exposure, light: Light, sky: Stars, known: Known, *, lacking: bool) -> xr.Dataset:
+def true_stars(shot: Exposure, light: Light, sky: Stars, taken: Taken, known: Known, *, lacking: bool) -> xr.Dataset:
     """Places and rates of the brightest stars in the field; those that nothing can be said of are not known."""
     row, column, seconds = mean_places(shot, light, known)
     inside = (row >= MARGIN) & (row <= 509 - MARGIN) & (column >= 2 + MARGIN) & (column <= 511 - MARGIN)
@@ -389,9 +391,13 @@ def true_stars(shot: Exposure, light: Light, sky: Stars, known: Known, *, lackin
     place = np.where(unknown[:, None], np.nan, np.stack([row[chosen], column[chosen]], axis=1))
     rate = np.where(unknown, np.nan, light.rate[chosen])
     variables = {"place": (("star", "axis"), place), "rate": (("star",), rate)}
+    # Stars whose light a particle's falls into.
+    box = np.arange(-5, 6)
+    hit = taken.hit[r[:, None, None] + box[:, None], c[:, None, None] + box].max(axis=(1, 2)) > 50.0
+    injected = float(hit[~unknown].mean()) if not unknown.all() else 0.0
     hip = (("star",), sky.hip[light.stars[chosen]].astype(np.int32))
     times = {"et": (("star",), shot.et + seconds[chosen] / 2.0)}
-    return xr.Dataset({**variables, "hip": hip}, coords=times, attrs={"injected": 0.1, "et_tolerance": 5e-3})
+    return xr.Dataset({**variables, "hip": hip}, coords=times, attrs={"injected": injected, "et_tolerance": 5e-3})
 
 
 def true_rates(shot: Exposure, flux: float, known: Known, array: Array) -> xr.Dataset:

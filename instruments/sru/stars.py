@@ -28,8 +28,11 @@ OUTLIER = 5.0  # sigmas
 NEAR, FAR = 2.0, 5.0
 # Magnitudes by which a neighbour may be fainter to disturb, and pixels about the star in which it does.
 DISTURBING, BESIDE = 3.0, 9.0
-# Misfit per degree of freedom that is not believed, and the share of a star's light that bad pixels may take.
-MISFIT, LOST_LIGHT = 3.0, 0.3
+# Pixels about the middle whose misfit is judged: a particle's charge there is not told from the star's light.
+INNER = 3.5
+# Error of the shape of a star's image, a part of its light; misfit per degree of freedom that is not believed; share of
+# the light that bad pixels may take.
+SHAPE, MISFIT, LOST_LIGHT = 0.03, 2.0, 0.3
 POGSON = 2.5 / np.log(10.0)
 UNUSABLE = int(Quality.MISSING | Quality.SATURATED | Quality.RADIATION) | HOT.mask | CORE.mask
 
@@ -74,11 +77,11 @@ def stars(
     quality |= circumstances(tracks, planet_mask(shot, geometry, camera)[0], float(photometry["detectable"].value))
     per_second, seconds = image["rate"].values.astype(float), image["row_exposure"].values
     bad = (image["quality"].values & np.uint32(UNUSABLE)) != 0
-    electrons = np.where(bad, np.nan, per_second * seconds[:, None])
-    noise = image["noise"].values * float(image["gain"])
+    rate = np.where(bad, np.nan, per_second)
+    noise = image["noise"].values * float(image["gain"]) / seconds
     psf = float(photometry["psf"].value)
-    fit = fit_stars(tracks, electrons, noise, psf, tdi=shot.tdi)
-    wider = fit_stars(tracks, electrons, noise, psf + float(photometry["psf"].sigma), tdi=shot.tdi)
+    fit = fit_stars(tracks, rate, noise, psf, tdi=shot.tdi)
+    wider = fit_stars(tracks, rate, noise, psf + float(photometry["psf"].sigma), tdi=shot.tdi)
     quality |= np.where(fit.lost > LOST_LIGHT, np.uint32(Quality.MISSING), np.uint32(0))
     quality |= np.where(fit.chi2 > MISFIT, np.uint32(Quality.SUSPECT), np.uint32(0))
     reasons = OCCULTED.mask | SMEARED.mask | FAINT.mask
@@ -108,19 +111,21 @@ def circumstances(tracks: Tracks, planet: NDArray[np.bool_], detectable: float) 
 # Fit
 
 
-def fit_stars(tracks: Tracks, electrons: Floats, noise: Floats, psf: float, *, tdi: bool) -> Fit:
+def fit_stars(tracks: Tracks, rate: Floats, noise: Floats, psf: float, *, tdi: bool) -> Fit:
     """Shift, brightness and background of each star by least squares (Gauss-Newton).
 
     Parameters
     ----------
-    electrons : of the image (512, 512), NaN where not usable.
-    noise : electrons, one sigma of a dark pixel of each row (512).
+    rate : electrons per second (512, 512), NaN where not usable. With TDI rows close to the first have exposures of
+        their own, so it is rates that are fitted.
+    noise : electrons per second, one sigma of a dark pixel of each row (512).
     psf : one sigma of a star's image, pixels. With TDI a row more is taken by the steps of the charge: a variance 1/12.
     """
     offsets = np.arange(-HALF, HALF + 1)
     r0, c0 = (np.rint(p).astype(np.intp) for p in (tracks.row, tracks.column))
-    data = electrons[r0[:, None, None] + offsets[:, None], c0[:, None, None] + offsets]
-    floor = np.broadcast_to(noise[r0[:, None, None] + offsets[:, None]] ** 2, data.shape)
+    data = rate[r0[:, None, None] + offsets[:, None], c0[:, None, None] + offsets] * tracks.seconds[:, None, None]
+    rows = r0[:, None, None] + offsets[:, None]
+    floor = np.broadcast_to((noise[rows] * tracks.seconds[:, None, None]) ** 2, data.shape)
     use = np.isfinite(data)
     value = np.where(use, data, 0.0)
     sigma = (np.sqrt(psf**2 + (1.0 / 12.0 if tdi else 0.0)), psf)
@@ -130,16 +135,18 @@ def fit_stars(tracks: Tracks, electrons: Floats, noise: Floats, psf: float, *, t
         variance = floor + np.maximum(flux, 0.0)[:, None, None] * shape
         if iteration == ITERATIONS // 2:
             misfit = value - flux[:, None, None] * shape - level[:, None, None]
-            use = use & (np.abs(misfit) < OUTLIER * np.sqrt(variance + (0.05 * flux[:, None, None] * shape) ** 2))
+            use = use & (np.abs(misfit) < OUTLIER * np.sqrt(variance + (SHAPE * flux[:, None, None] * shape) ** 2))
         columns = [shape, flux[:, None, None] * by_row, flux[:, None, None] * by_column, np.ones_like(shape)]
         if iteration < 2:
             columns = [columns[0], columns[3]]
-        step_, covariance, chi2 = _solve(
-            columns, value - flux[:, None, None] * shape - level[:, None, None], variance, use
-        )
+        step_, covariance = _solve(columns, value - flux[:, None, None] * shape - level[:, None, None], variance, use)
         flux, level = flux + step_[:, 0], level + step_[:, -1]
         if iteration >= 2:
             shift = np.clip(shift + step_[:, 1:3], -HALF, HALF)
+    misfit = value - flux[:, None, None] * shape - level[:, None, None]
+    inner = np.isfinite(data) & (np.hypot(offsets[:, None], offsets) <= INNER)
+    chi2 = (inner * misfit**2 / (variance + (SHAPE * flux[:, None, None] * shape) ** 2)).sum(axis=(1, 2))
+    chi2 /= np.maximum(inner.sum(axis=(1, 2)) - 3, 1)
     lost = 1.0 - np.where(use, shape, 0.0).sum(axis=(1, 2)) / np.maximum(shape.sum(axis=(1, 2)), 1e-9)
     return Fit(shift, flux, covariance[:, :3, :3], chi2, lost)
 
@@ -160,10 +167,8 @@ def profile(
     )
 
 
-def _solve(
-    columns: list[Floats], misfit: Floats, variance: Floats, use: NDArray[np.bool_]
-) -> tuple[Floats, Floats, Floats]:
-    """Weighted least squares of each star: step (n, m), covariance (n, m, m), misfit per degree of freedom."""
+def _solve(columns: list[Floats], misfit: Floats, variance: Floats, use: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+    """Weighted least squares of each star: step (n, m) and covariance (n, m, m)."""
     design = np.stack([c.reshape(len(misfit), -1) for c in columns], axis=-1)
     weight = np.where(use, 1.0 / variance, 0.0).reshape(len(misfit), -1)
     flat = misfit.reshape(len(misfit), -1)
@@ -173,9 +178,7 @@ def _solve(
     scaled = normal / scale[:, :, None] / scale[:, None, :] + 1e-12 * np.eye(len(columns))
     covariance = np.linalg.inv(scaled) / scale[:, :, None] / scale[:, None, :]
     step_ = np.einsum("nij,npj,np,np->ni", covariance, design, weight, flat)
-    freedom = np.maximum((weight > 0).sum(axis=1) - len(columns), 1)
-    rest = flat - np.einsum("npi,ni->np", design, step_)
-    return step_, covariance, (weight * rest**2).sum(axis=1) / freedom
+    return step_, covariance
 
 
 # Product
