@@ -246,9 +246,10 @@ def image(
     value = dn - mode
     level, by_row = level_of(darkness, value, view.sky)
     value = value - level
-    found = find_hits(value, view, darkness, threshold)
+    per_dn = float(gain["gain"].value[shot.unit - 1])
+    found = find_hits(value, view, darkness, per_dn, threshold)
     value, error = value - found.rest, found.rest_error
-    per_dn, t = float(gain["gain"].value[shot.unit - 1]), row_exposure(shot, readout)
+    t = row_exposure(shot, readout)
     signal = np.clip(np.where(found.outlying, value, found.background - found.rest), 0.0, None)
     variance = stack_variance(found.noise, darkness, view, found.outlying) + signal / per_dn
     quality = flag(~view.valid, Quality.MISSING) | flag(view.saturated, Quality.SATURATED)
@@ -307,7 +308,7 @@ class Found:
     core, hits : pixels above the threshold, and those with their neighbours.
     outlying : pixels off their surroundings by more than the threshold, stars included.
     background : level about each pixel, DN.
-    noise : one sigma of a dark pixel of each row, DN (512).
+    noise : one sigma of a dark pixel of each row that is not in the stack itself, DN (512).
     rest, rest_error : what the offset lacks, DN: mean of the sky without hits, and its standard error.
     """
 
@@ -320,20 +321,23 @@ class Found:
     rest_error: float
 
 
-def find_hits(value: Floats, view: Seen, darkness: Darkness | None, threshold: float) -> Found:
+def find_hits(value: Floats, view: Seen, darkness: Darkness | None, per_dn: float, threshold: float) -> Found:
     """Step 4: pixels far above the median of the 5 x 5 about them, where no star is expected and no hot pixel is.
 
-    The noise is that of the sky without hits, so it is found twice.
+    The noise is that of the sky without hits, so it is found twice. A hit is not in the stack that was taken off, so it
+    is held against the noise of pixels that are not.
     """
     good = view.valid & ~view.saturated
     background = local_background(value, good)
     above = value - background
     hot = darkness.hot if darkness else np.zeros(value.shape, bool)
     sky = view.sky & ~hot
+    share = usual_share(darkness, sky)
+    apart = (1.0 + share) / (1.0 - share) if darkness is not None and darkness.own else 1.0
     hits = np.zeros(value.shape, bool)
     for _ in range(2):
-        noise = row_noise(value, sky & ~hits)
-        variance = noise[:, None] ** 2 + np.clip(background, 0.0, None) * view.planet
+        noise = row_noise(value, sky & ~hits) * np.sqrt(apart)
+        variance = noise[:, None] ** 2 + np.clip(background, 0.0, None) / per_dn * view.planet
         outlying = view.valid & (np.abs(above) > threshold * np.sqrt(variance))
         core = outlying & (above > 0.0) & ~view.stars & ~hot & ~view.lit
         hits = grown(core) & view.valid & ~view.stars
@@ -343,17 +347,21 @@ def find_hits(value: Floats, view: Seen, darkness: Darkness | None, threshold: f
     return Found(core, hits, outlying, background, noise, float(rest), error)
 
 
+def usual_share(darkness: Darkness | None, sky: Mask) -> float:
+    """One over the usual number of images in the dark level."""
+    known = sky & (darkness.number > 0) if darkness is not None else sky
+    return 1.0 / float(np.median(darkness.number[known])) if darkness is not None and known.any() else 0.0
+
+
 def stack_variance(noise: Floats, darkness: Darkness | None, view: Seen, outlying: Mask) -> Floats:
     """Variance of a dark pixel less the stack, DN^2 (512, 512).
 
     Of n images of variance v the mean has v / n; less it, an image has v (1 - 1/n) if it is one of them, v (1 + 1/n) if
-    not. The measured noise is that of a usual pixel.
+    not, as pixels of hits and stars are not. `noise` is that of the latter.
     """
     variance = np.broadcast_to(noise[:, None] ** 2, view.valid.shape)
     if darkness is None:
         return variance
     in_stack = view.sky & ~outlying & darkness.own
     share = np.where(darkness.number > 0, 1.0 / np.maximum(darkness.number, 1.0), 0.0)
-    factor = 1.0 + np.where(in_stack, -share, share)
-    usual = np.median(factor[view.sky]) if view.sky.any() else 1.0
-    return np.asarray(variance * factor / usual)
+    return np.asarray(variance * (1.0 + np.where(in_stack, -share, share)) / (1.0 + usual_share(darkness, view.sky)))

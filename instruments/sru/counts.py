@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from calibration.tables import Table
 from instruments.sru.camera import SIZE, row_exposure_sigma, shot_of
-from instruments.sru.detector import HitModel, Trials, clusters, completeness
+from instruments.sru.detector import HitModel, Trials, clusters, completeness, of_table
 from instruments.sru.schemas import CORE, DAY, HOT, OVERLAP, PLANET, SHALLOW, SPARSE, STAR
 from pipeline.clock import Span
 from pipeline.dataset.quality import Quality
@@ -61,11 +61,9 @@ def hits(
     known = completeness(found / max(share, 1e-3), trials, hits, gain)
     number = found / known.value
     density = number / max(int(look.sum()), 1)
-    charge, charge_error = trials.charge(number / max(share, 1e-3), model)
-    charge_table = np.hypot.reduce([
-        (trials.charge(number / max(share, 1e-3), HitModel.of(hits, gain, {n: s}))[0] - charge)
-        for n in hits.quantities for s in (1.0, -1.0)
-    ]) / np.sqrt(2.0)  # fmt: skip
+    injecting = number / max(share, 1e-3)
+    charge, charge_error = trials.charge(injecting, model)
+    charge_table = of_table(lambda m: trials.charge(injecting, m, 1)[0], hits, gain)
     deposited = float(dn[add].sum()) / charge
     deposited_sigma = np.sqrt(
         max(deposited, 0.0) * model.effective_charge

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -236,27 +237,36 @@ class Trials:
         rng = np.random.default_rng([*self.seed, trial])
         return injected(count, self.exposures, self.columns, model, rng) * self.per_sigma
 
-    def charge(self, count: float, model: HitModel) -> tuple[float, float]:
+    def charge(self, count: float, model: HitModel, trials: int = TRIALS) -> tuple[float, float]:
         """Share of the charge that is found above the level of the sky, and its standard error.
 
         That level is the mean of pixels beside hits, which the faintest parts of hits raise.
         """
-        share = np.empty(TRIALS)
+        share = np.empty(trials)
         read = np.zeros((SIZE, SIZE), bool)
         read[self.exposures > 0.0, self.columns[0] : self.columns[1]] = True
-        for trial, frame in enumerate(self.frames):
+        for trial, frame in enumerate(self.frames[:trials]):
             left = self.hits(max(round(count), LEAST), model, trial)
             clean = read & ~grown(frame + left > self.threshold)
             share[trial] = 1.0 - left[clean].mean() * read.sum() / max(left[read].sum(), 1e-9)
-        return float(share.mean()), float(share.std(ddof=1) / np.sqrt(TRIALS))
+        return float(share.mean()), float(share.std() / np.sqrt(max(trials - 1, 1)))
 
-    def ratio(self, count: float, model: HitModel) -> tuple[float, float]:
+    def ratio(self, count: float, model: HitModel, trials: int = TRIALS) -> tuple[float, float]:
         """Clusters counted per hit where there are so many, and the standard error of that."""
         number = max(round(count), 1)
-        found = np.empty(TRIALS)
-        for trial, frame in enumerate(self.frames):
+        found = np.empty(trials)
+        for trial, frame in enumerate(self.frames[:trials]):
             found[trial] = clusters(frame + self.hits(number, model, trial) > self.threshold)[1]
-        return float(found.mean()) / number, float(found.std(ddof=1)) / np.sqrt(TRIALS) / number
+        return float(found.mean()) / number, float(found.std()) / np.sqrt(max(trials - 1, 1)) / number
+
+
+def of_table(result: Callable[[HitModel], float], hits: Table, gain: float) -> float:
+    """One sigma of a result by the uncertainties of the table of hits, each moved up and down."""
+    halves = [
+        (result(HitModel.of(hits, gain, {n: 1.0})) - result(HitModel.of(hits, gain, {n: -1.0}))) / 2.0
+        for n in hits.quantities
+    ]
+    return float(np.hypot.reduce(halves))
 
 
 def completeness(found: float, trials: Trials, hits: Table, gain: float) -> Completeness:
@@ -272,6 +282,5 @@ def completeness(found: float, trials: Trials, hits: Table, gain: float) -> Comp
         value, error = trials.ratio(count, model)
         count = min(wanted / max(value, 0.1), 5.0 * wanted)
     further, _ = trials.ratio(1.2 * count, model)
-    shifted = [[trials.ratio(count, HitModel.of(hits, gain, {n: s}))[0] for s in (1.0, -1.0)] for n in hits.quantities]
-    table = float(np.sqrt(sum((up - down) ** 2 for up, down in shifted))) / 2.0
+    table = of_table(lambda m: trials.ratio(count, m, 1)[0], hits, gain)
     return Completeness(value, error, table, (1.2 * further - value) / 0.2)
