@@ -25,9 +25,10 @@ SHALLOW = Flag(
 )  # fmt: skip
 SPARSE = Flag(29, "sparse", "so few hits that clusters are counted rather than charge summed")
 DAY = Flag(30, "day_side", "looks at the day side of Jupiter: hits are not looked for", condition=True)
+CROWDED = Flag(31, "crowded", "so many hits in the image that one may lie unnoticed under the star")
 FLAGS = (
     HOT, STAR, PLANET, NO_STACK, CORE, TIME_CONFLICT, OFFSET_ODD, OCCULTED, BLENDED, SMEARED, FAINT, OVERLAP, SHALLOW,
-    SPARSE, DAY,
+    SPARSE, DAY, CROWDED,
 )  # fmt: skip
 
 README = "instruments/sru/README.md"

@@ -72,6 +72,8 @@ CHUNK = 4_000_000  # electrons at a time
 BRIGHTEST, MARGIN = 30, 7.0
 # Of fewer stars nothing can be said of how errors are distributed.
 FEWEST = 5
+# Particles per pixel above which one may lie under any star.
+CROWDED = 0.002
 EULER = 0.5772156649015329
 
 
@@ -117,9 +119,9 @@ def simulate(scene: Scene, raw_folder: Path, scale: Literal["demo", "full"], rng
         unit = product_id(exposure.unit, exposure.et, orbit)[:-4]
         yield Truth("sru.image", unit, true_image(taken, exposure, light, known, hidden=number == lacking))
         stars = true_stars(exposure, light, sky, taken, known, lacking=number == lacking)
-        if int(stars["rate"].notnull().sum()) >= FEWEST:
+        if int(stars["rate"].notnull().sum()) >= FEWEST and density(exposure, flux, known) < CROWDED:
             yield Truth("sru.stars", unit, stars)
-        rates.append(true_rates(exposure, flux, known, array))
+        rates.append(true_rates(exposure, flux, known))
     whole = xr.concat(rates, "image").sortby("et")
     yield Truth("sru.count_rate", "", whole)
     write_archive(scene, raw_folder, whole, exposures, rng)
@@ -227,6 +229,15 @@ class Taken(NamedTuple):
     hot: Floats
 
 
+def collecting(shot: Exposure, readout: dict[str, Floats]) -> Floats:
+    """Seconds for which each row of the image collects light: with TDI until it has been shifted out."""
+    t = np.full(SIZE, shot.seconds)
+    if shot.tdi:
+        leaving = readout["first_row"] + readout["row_period"] * np.arange(SIZE)
+        t = np.where(leaving < shot.seconds, leaving, shot.seconds)
+    return t
+
+
 @dataclass(frozen=True)
 class Array:
     """Both units' arrays: hot pixels (unit, place) and their electrons per second, and the tables."""
@@ -244,15 +255,6 @@ class Array:
         rate = np.exp(rng.uniform(low, high, shape))
         return cls(rng.integers(0, 510, shape), rng.integers(2, SIZE, shape), rate, known)
 
-    def collecting(self, shot: Exposure) -> Floats:
-        """Seconds for which each row of the image collects light: with TDI until it has been shifted out."""
-        t = np.full(SIZE, shot.seconds)
-        if shot.tdi:
-            readout = self.known["readout"]
-            leaving = readout["first_row"] + readout["row_period"] * np.arange(SIZE)
-            t = np.where(leaving < shot.seconds, leaving, shot.seconds)
-        return t
-
     def shifts(self, shot: Exposure, since: Floats) -> NDArray[np.intp]:
         """Rows by which charge has been moved at moments of the exposure."""
         if not shot.tdi:
@@ -265,7 +267,7 @@ class Array:
         r = np.rint(row).astype(np.intp) + self.shifts(shot, since)
         c = np.rint(column).astype(np.intp)
         inside = (r >= 0) & (r < 510) & (c >= 2) & (c < SIZE) & (row < 509.5)
-        inside &= since < self.collecting(shot)[np.clip(r, 0, SIZE - 1)]
+        inside &= since < collecting(shot, self.known["readout"])[np.clip(r, 0, SIZE - 1)]
         counts = np.bincount(r[inside] * SIZE + c[inside], minlength=SIZE * SIZE)
         return counts.reshape(SIZE, SIZE).astype(np.float64)
 
@@ -313,13 +315,13 @@ class Array:
         rows = self.hot_row[shot.unit - 1][:, None] + self.shifts(shot, steps)
         columns = np.broadcast_to(self.hot_column[shot.unit - 1][:, None], rows.shape)
         share = np.broadcast_to(self.hot_rate[shot.unit - 1][:, None] * shot.seconds / steps.size, rows.shape)
-        there = (rows < 510) & (steps < self.collecting(shot)[np.clip(rows, 0, SIZE - 1)])
+        there = (rows < 510) & (steps < collecting(shot, self.known["readout"])[np.clip(rows, 0, SIZE - 1)])
         np.add.at(frame, (rows[there], columns[there]), share[there])
         return frame
 
     def take(self, shot: Exposure, light: Light, flux: float, rng: Generator) -> Taken:
         """Numbers of an image."""
-        t = self.collecting(shot)[:, None]
+        t = collecting(shot, self.known["readout"])[:, None]
         hot = self.hot_electrons(shot)
         smooth = rng.poisson((light.planet + DARK + SKY) * t + hot).astype(np.float64)
         hit = self.hit_electrons(shot, flux, rng)
@@ -345,7 +347,7 @@ def true_image(taken: Taken, shot: Exposure, light: Light, known: Known, *, hidd
     near = np.any([padded[i : i + SIZE, j : j + SIZE] for i in range(3) for j in range(3)], axis=0)
     if hidden:
         near[LACKING] = True
-    t = Array(np.zeros(0, np.intp), np.zeros(0, np.intp), np.zeros(0), known).collecting(shot)
+    t = collecting(shot, known["readout"])
     told = {"injected": float(near[np.isfinite(value)].mean()), "et_tolerance": 5e-5}
     return xr.Dataset({"rate": (("row", "column"), value)}, coords={"et": (("row",), shot.et + t / 2.0)}, attrs=told)
 
@@ -370,8 +372,7 @@ def star_light(shot: Exposure, light: Light, known: Known) -> Mask:
 
 def mean_places(shot: Exposure, light: Light, known: Known) -> tuple[Floats, Floats, Floats]:
     """Mean row and column in the image of the stars' light, and seconds for which it was collected (n)."""
-    collecting = Array(np.zeros(0, np.intp), np.zeros(0, np.intp), np.zeros(0), known).collecting(shot)
-    seconds = collecting[np.clip(np.rint(light.rows[0]), 0, SIZE - 1).astype(np.intp)]
+    seconds = collecting(shot, known["readout"])[np.clip(np.rint(light.rows[0]), 0, SIZE - 1).astype(np.intp)]
     rows, columns = (CubicSpline(light.way, p).antiderivative() for p in (light.rows, light.columns))
     each = np.arange(len(seconds))
     row, column = (f(seconds)[each, each] / seconds for f in (rows, columns))
@@ -412,15 +413,19 @@ def true_stars(shot: Exposure, light: Light, sky: Stars, taken: Taken, known: Kn
     return xr.Dataset({**variables, "hip": hip}, coords=times, attrs={"injected": injected, "et_tolerance": 5e-3})
 
 
-def true_rates(shot: Exposure, flux: float, known: Known, array: Array) -> xr.Dataset:
+def density(shot: Exposure, flux: float, known: Known) -> float:
+    """Particles per pixel."""
+    return flux * float(known["camera"]["pitch"]) ** 2 * float(collecting(shot, known["readout"])[:510].mean())
+
+
+def true_rates(shot: Exposure, flux: float, known: Known) -> xr.Dataset:
     """Rates of one image; that which is not given is not known, close to the limit neither."""
-    cell = float(known["camera"]["pitch"]) ** 2
-    density = flux * cell * float(array.collecting(shot)[:510].mean())
+    dense = density(shot, flux, known)
     mean = known["hits"]["charge"] + known["hits"]["width"] * (EULER + np.log(2.0))
     noise = flux * float(mean) / float(known["gain"]["gain"][shot.unit - 1])
     rates = {
-        "cluster_rate": flux if density < 0.009 else np.nan,
-        "noise_rate": noise if density > 0.0112 else np.nan,
+        "cluster_rate": flux if dense < 0.009 else np.nan,
+        "noise_rate": noise if dense > 0.0112 else np.nan,
     }
     columns = {name: (("image",), np.array([value])) for name, value in rates.items()}
     return xr.Dataset(columns, coords={"et": (("image",), np.array([shot.et + shot.seconds / 2.0]))})

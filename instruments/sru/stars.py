@@ -12,7 +12,8 @@ from scipy.special import ndtr
 
 from calibration.tables import Table
 from instruments.sru.camera import SIZE, Tracks, planet_mask, shot_of, star_tracks
-from instruments.sru.schemas import BLENDED, CORE, FAINT, HOT, OCCULTED, SMEARED
+from instruments.sru.detector import clusters
+from instruments.sru.schemas import BLENDED, CORE, CROWDED, FAINT, HOT, OCCULTED, SMEARED
 from pipeline.dataset.quality import Quality
 from pipeline.geometry import Geometry
 from pipeline.instrument import Product, step
@@ -32,7 +33,9 @@ DISTURBING, BESIDE = 3.0, 9.0
 INNER = 3.5
 # Error of the shape of a star's image, a part of its light; misfit per degree of freedom that is not believed; share of
 # the light that bad pixels may take.
-SHAPE, MISFIT, LOST_LIGHT = 0.03, 2.0, 0.3
+SHAPE, MISFIT, LOST_LIGHT = 0.03, 1.7, 0.3
+# Hits expected within `INNER` of a star above which one may be there unnoticed.
+UNNOTICED = 0.1
 POGSON = 2.5 / np.log(10.0)
 UNUSABLE = int(Quality.MISSING | Quality.SATURATED | Quality.RADIATION) | HOT.mask | CORE.mask
 
@@ -80,6 +83,9 @@ def stars(
     rate = np.where(bad, np.nan, per_second)
     noise = image["noise"].values * float(image["gain"]) / seconds
     psf = float(photometry["psf"].value)
+    core = (image["quality"].values & np.uint32(CORE.mask)) != 0
+    density = clusters(core)[1] / max(int(np.isfinite(per_second).sum()), 1)
+    quality |= np.uint32(CROWDED.mask * (density * np.pi * INNER**2 > UNNOTICED))
     fit = fit_stars(tracks, rate, noise, psf, tdi=shot.tdi)
     wider = fit_stars(tracks, rate, noise, psf + float(photometry["psf"].sigma), tdi=shot.tdi)
     quality |= np.where(fit.lost > LOST_LIGHT, np.uint32(Quality.MISSING), np.uint32(0))
