@@ -47,6 +47,8 @@ HOT_SIGMAS = 8.0
 ROWS = 64  # of a block of the stack
 # Electrons in the brightest pixel below which a star is not masked: less than half the noise.
 FAINT = 15.0
+# Sigmas above the sky that make the day side and its twilight bright.
+BRIGHT = 10.0
 # Sigmas of the table by which an offset may be off.
 ODD = 5.0
 
@@ -254,7 +256,7 @@ def image(
     variance = stack_variance(found.noise, darkness, view, found.outlying) + signal / per_dn
     quality = flag(~view.valid, Quality.MISSING) | flag(view.saturated, Quality.SATURATED)
     quality |= flag(found.hits, Quality.RADIATION) | flag(found.core, CORE.mask) | flag(by_row, NO_STACK.mask)
-    quality |= flag(view.stars, STAR.mask) | flag(view.planet, PLANET.mask) | flag(view.lit, DAY.mask)
+    quality |= flag(view.stars, STAR.mask) | flag(view.planet, PLANET.mask) | flag(found.day, DAY.mask)
     quality |= flag(darkness.hot if darkness else np.zeros(dn.shape, bool), HOT.mask)
     expected, sigma = (getattr(gain["offset"], n)[shot.unit - 1] for n in ("value", "sigma"))
     odd = not abs(mode - expected) <= ODD * sigma or not np.isfinite(error)
@@ -306,6 +308,7 @@ class Found:
     Parameters
     ----------
     core, hits : pixels above the threshold, and those with their neighbours.
+    day : the bright part of the day side and twilight, where hits are not told from clouds.
     outlying : pixels off their surroundings by more than the threshold, stars included.
     background : level about each pixel, DN.
     noise : one sigma of a dark pixel of each row that is not in the stack itself, DN (512).
@@ -314,6 +317,7 @@ class Found:
 
     core: Mask
     hits: Mask
+    day: Mask
     outlying: Mask
     background: Floats
     noise: Floats
@@ -337,14 +341,15 @@ def find_hits(value: Floats, view: Seen, darkness: Darkness | None, per_dn: floa
     hits = np.zeros(value.shape, bool)
     for _ in range(2):
         noise = row_noise(value, sky & ~hits) * np.sqrt(apart)
+        day = view.lit & (background > BRIGHT * noise[:, None])
         variance = noise[:, None] ** 2 + np.clip(background, 0.0, None) / per_dn * view.planet
         outlying = view.valid & (np.abs(above) > threshold * np.sqrt(variance))
-        core = outlying & (above > 0.0) & ~view.stars & ~hot & ~view.lit
+        core = outlying & (above > 0.0) & ~view.stars & ~hot & ~day
         hits = grown(core) & view.valid & ~view.stars
     clean = value[sky & ~hits][None]
     (rest,), (width,) = clipped_moments(clean, np.ones(clean.shape, bool)) if clean.size else ([0.0], [np.nan])
     error = float(width) / np.sqrt(max(clean.size, 1))
-    return Found(core, hits, outlying, background, noise, float(rest), error)
+    return Found(core, hits, day, outlying, background, noise, float(rest), error)
 
 
 def usual_share(darkness: Darkness | None, sky: Mask) -> float:

@@ -42,8 +42,11 @@ def rate(counts: xr.Dataset) -> Figure:
                 minutes[mine], value[mine], np.minimum(total[mine], 0.95 * value[mine]), fmt="o", ms=4, lw=1,
                 color=colour, label=f"unit {unit}",
             )  # fmt: skip
-        if np.any(value > 0):
+        known = value[np.isfinite(value)]
+        if known.size and known.min() > 0 and known.max() > 5.0 * known.min():
             axis.set_yscale("log")
+        else:
+            axis.ticklabel_format(axis="y", style="sci", scilimits=(-2, 4), useMathText=True)
         axis.set_ylabel(label)
     top.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, frameon=False, borderaxespad=0.1)
     top.set_title("one of the two rates for each image", loc="right", fontsize=9)
@@ -140,8 +143,12 @@ def _mark(axis: Axes, stars: xr.Dataset) -> None:
     axis.scatter(column[measured], row[measured], s=70, facecolors="none", edgecolors="white", lw=0.8)
     axis.plot(column[~measured], row[~measured], "x", color="white", ms=3, mew=0.5)
     for i in np.argsort(stars["expected_magnitude"].values)[:NAMED]:
-        text = f" HIP {int(stars['hip'][i])} ({float(stars['expected_magnitude'][i]):.1f})"
-        axis.annotate(text, (column[i], row[i]), color="white", fontsize=6.5, xytext=(5, 3), textcoords="offset points")
+        text = f"HIP {int(stars['hip'][i])} ({float(stars['expected_magnitude'][i]):.1f})"
+        left = column[i] > 380
+        axis.annotate(
+            text, (column[i], row[i]), color="white", fontsize=6.5, xytext=(-5 if left else 5, 3),
+            textcoords="offset points", ha="right" if left else "left",
+        )  # fmt: skip
 
 
 def _offsets(axis: Axes, stars: xr.Dataset) -> None:

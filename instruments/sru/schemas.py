@@ -24,7 +24,7 @@ SHALLOW = Flag(
     condition=True,
 )  # fmt: skip
 SPARSE = Flag(29, "sparse", "so few hits that clusters are counted rather than charge summed")
-DAY = Flag(30, "day_side", "looks at the day side of Jupiter: hits are not looked for", condition=True)
+DAY = Flag(30, "day_side", "bright part of Jupiter: hits are not looked for")
 CROWDED = Flag(31, "crowded", "so many hits in the image that one may lie unnoticed under the star")
 FLAGS = (
     HOT, STAR, PLANET, NO_STACK, CORE, TIME_CONFLICT, OFFSET_ODD, OCCULTED, BLENDED, SMEARED, FAINT, OVERLAP, SHALLOW,

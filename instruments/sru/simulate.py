@@ -58,7 +58,8 @@ READ_NOISE, DARK, SKY = 30.0, 40.0, 20.0
 HOT_PIXELS, HOT_RATE = 30, (2e3, 4e4)
 OFFSET_DRIFT = 3.0  # DN, from image to image
 # Of the planet, electrons per pixel and second: its night side (lit by moons and its own glow) and its day side.
-NIGHT, DAY = 400.0, 5e6
+# The day side reaches as far as the Sun is less than so many degrees off the vertical, twilight included.
+NIGHT, DAY, TERMINATOR = 400.0, 5e6, 92.0
 # Particles per cm^2 s: about everywhere, and in two passages of the belts (seconds from closest approach, width).
 QUIET, BELTS, PASSAGES = 500.0, 2.2e4, ((-430.0, 120.0), (540.0, 150.0))
 # Moments of a spin at which an image might be taken.
@@ -146,7 +147,7 @@ def particle_flux(since: float | Floats) -> Floats:
 def planned(scene: Scene, scale: Literal["demo", "full"]) -> list[Exposure]:
     """Images evenly over the span, each at the phase of a spin that shows what is wanted, on whole clock counts.
 
-    In turn the night side with as much dark sky, and the sky alone; never the day side if that can be.
+    One in three shows the planet with more of the sky, its night side rather than the day side; the others the sky.
     """
     settings = [s for s in SETTINGS for _ in range(s.demo if scale == "demo" else s.full)]
     order = np.random.default_rng([scene.seed, scene.pass_.number, 17]).permutation(len(settings))
@@ -156,19 +157,19 @@ def planned(scene: Scene, scale: Literal["demo", "full"]) -> list[Exposure]:
         s = settings[which]
         times = scene.span.start + SPIN + number * step + SPIN * np.arange(PHASES) / PHASES
         et = scene.clock.to_et(np.rint(scene.clock.to_ticks(times)))
-        best = np.argmin(dislike(scene, s.unit, et, 0.0 if number % 2 else 0.5))
+        best = np.argmin(dislike(scene, s.unit, et, 0.0 if number % 3 else 0.4))
         out.append(Exposure(s.unit, float(et[best]), s.seconds, s.tdi, False))
     return out
 
 
 def dislike(scene: Scene, unit: int, et: Floats, wanted: float) -> Floats:
-    """How far fields at moments (n) are from the share of night side that is wanted; any day side is worse."""
+    """How far fields at moments (n) are from the share of the planet that is wanted; its day side is worse."""
     side = np.tan(np.radians(8.0)) * np.linspace(-1.0, 1.0, 9)
     y, x = np.meshgrid(side, side, indexing="ij")
     vectors = np.broadcast_to(np.stack([np.ones_like(x), x, y], axis=-1), (len(et), *x.shape, 3))
     incidence = surface_points(scene.geometry, et, vectors, frame=f"JUNO_SRU{unit}").incidence
-    lit, dark = ((part).mean(axis=(1, 2)) for part in (incidence < 95.0, incidence >= 95.0))
-    return np.asarray(10.0 * lit + np.abs(dark - wanted))
+    lit, there = (part.mean(axis=(1, 2)) for part in (incidence < TERMINATOR, np.isfinite(incidence)))
+    return np.asarray(np.abs(there - wanted) + 0.5 * lit)
 
 
 def light_of(scene: Scene, shot: Exposure, sky: Stars, known: Known) -> Light:
@@ -178,7 +179,7 @@ def light_of(scene: Scene, shot: Exposure, sky: Stars, known: Known) -> Light:
     # Angle of the Sun from the vertical, NaN beside the planet.
     looks = looking(row, column, known["camera"])[None]
     incidence = surface_points(scene.geometry, shot.et, looks, frame=f"JUNO_SRU{shot.unit}").incidence[0]
-    bright = np.where(incidence < 95.0, DAY, np.where(incidence >= 95.0, NIGHT, 0.0))
+    bright = np.where(incidence < TERMINATOR, DAY, np.where(np.isfinite(incidence), NIGHT, 0.0))
     pixel = np.arange(SIZE, dtype=np.float64)
     planet = RegularGridInterpolator((grid, grid), bright)(np.stack(np.meshgrid(pixel, pixel, indexing="ij"), -1))
     geometry = scene.geometry
@@ -341,7 +342,7 @@ def true_image(taken: Taken, shot: Exposure, light: Light, known: Known, *, hidd
     value = light.planet.copy()
     value[star_light(shot, light, known)] = np.nan
     value[510:], value[:, :2] = np.nan, np.nan
-    spoilt = (taken.hit > 0) | (taken.hot > 15.0)
+    spoilt = (taken.hit > 0) | (taken.hot > 15.0) | (light.planet > NIGHT)
     # Neighbours of hits are flagged with them.
     padded = np.pad(spoilt, 1)
     near = np.any([padded[i : i + SIZE, j : j + SIZE] for i in range(3) for j in range(3)], axis=0)
