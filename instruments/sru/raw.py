@@ -6,6 +6,7 @@ The FITS headers are stripped to the minimum, everything about an image stands i
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -185,21 +186,22 @@ def read_pixels(path: Path) -> tuple[Pixels, int]:
         14 bits.
     """
     try:
-        with fits.open(path, memmap=False, do_not_scale_image_data=True, ignore_missing_end=False) as file:
-            header = file[0].header
-            shape = tuple(header.get(f"NAXIS{i}") for i in range(1, header.get("NAXIS", 0) + 1))
-            begin = int(file[0].fileinfo()["datLoc"])
-            form = header.get("BITPIX"), shape
-            scaled = header.get("BSCALE", 1) != 1 or header.get("BZERO", 0) != 0
+        with path.open("rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of astropy, about what is refused below
+            header = fits.Header.fromfile(file)
+            begin = file.tell()
+            stored = file.read(2 * SIZE * SIZE)
+        shape = tuple(header.get(f"NAXIS{i + 1}") for i in range(int(header.get("NAXIS", 0))))
+        form = header.get("BITPIX"), shape
+        scaled = header.get("BSCALE", 1) != 1 or header.get("BZERO", 0) != 0
     except OSError as error:
         raise InputError(path, f"is no FITS file: {error.strerror or error}") from error
     except Exception as error:  # astropy raises almost anything for a damaged header
-        raise InputError(path, f"is no FITS file: {error}") from error
+        raise InputError(path, f"is no FITS file: {error or type(error).__name__}") from error
+    if header.get("SIMPLE") is not True:
+        raise InputError(path, "is no FITS file: it does not begin with SIMPLE")
     if form != (16, (SIZE, SIZE)) or scaled:
         raise InputError(path, f"BITPIX {form[0]} and size {form[1]}: {SIZE} x {SIZE} plain 16-bit numbers expected")
-    with path.open("rb") as file:
-        file.seek(begin)
-        stored = file.read(2 * SIZE * SIZE)
     if len(stored) < 2 * SIZE * SIZE:
         raise InputError(path, f"ends after {len(stored)} of {2 * SIZE * SIZE} bytes of pixels", f"byte {begin}")
     pixels = np.frombuffer(stored, ">i2").reshape(SIZE, SIZE).astype(np.int16)

@@ -108,6 +108,8 @@ def simulate(scene: Scene, raw_folder: Path, scale: Literal["demo", "full"], rng
     lacking = len(exposures) // 2
     orbit = scene.pass_.number
     folder = raw_folder / "JNOSRU_0001" / "DATA" / "SRU_EDR" / "JUPITER" / f"ORBIT_{orbit:02d}"
+    # Where the correlation of the clock is extrapolated, times are those of the UTC, to 1 ms.
+    tolerance = 6e-4 if bool(scene.clock.extrapolated(scene.span.stop)) else 5e-5
     rates = []
     for number, exposure in enumerate(exposures):
         light = light_of(scene, exposure, sky, known)
@@ -118,13 +120,13 @@ def simulate(scene: Scene, raw_folder: Path, scale: Literal["demo", "full"], rng
         target = "JUPITER" if light.planet.any() else "SKY"
         write_edr(folder, taken.dn, exposure, orbit, scene.clock, target=target, simulated=True)
         unit = product_id(exposure.unit, exposure.et, orbit)[:-4]
-        yield Truth("sru.image", unit, true_image(taken, exposure, light, known, hidden=number == lacking))
+        yield Truth("sru.image", unit, true_image(taken, exposure, light, known, tolerance, hidden=number == lacking))
         stars = true_stars(exposure, light, sky, taken, known, lacking=number == lacking)
         if int(stars["rate"].notnull().sum()) >= FEWEST and density(exposure, flux, known) < CROWDED:
             yield Truth("sru.stars", unit, stars)
         rates.append(true_rates(exposure, flux, known))
-    whole = xr.concat(rates, "image").sortby("et")
-    yield Truth("sru.count_rate", "", whole)
+    whole = xr.concat(rates, "image").sortby("et").assign_attrs(et_tolerance=tolerance)
+    yield Truth("sru.count_rate", "", whole.drop_vars([n for n, v in whole.data_vars.items() if v.isnull().all()]))
     write_archive(scene, raw_folder, whole, exposures, rng)
 
 
@@ -214,8 +216,8 @@ def projected(vectors: Floats, camera: dict[str, Floats]) -> tuple[Floats, Float
     back = CubicSpline(bent, r, extrapolate=False)
     x, y, z = np.moveaxis(vectors, -1, 0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        off = np.where(x > 0.0, np.hypot(y, z) / x, np.nan)
-        scale = camera["focal_length"] * back(off) / np.hypot(y, z)
+        off = np.where(x > 0.0, np.maximum(np.hypot(y, z) / x, 1e-12), np.nan)
+        scale = camera["focal_length"] * back(off) / (off * x)
     return camera["boresight"][0] - z * scale, camera["boresight"][1] - y * scale
 
 
@@ -337,7 +339,9 @@ class Array:
 # Truth
 
 
-def true_image(taken: Taken, shot: Exposure, light: Light, known: Known, *, hidden: bool) -> xr.Dataset:
+def true_image(
+    taken: Taken, shot: Exposure, light: Light, known: Known, tolerance: float, *, hidden: bool
+) -> xr.Dataset:
     """Electrons per second of the planet; not known where a star's light falls. Lacking rows are injected defects."""
     value = light.planet.copy()
     value[star_light(shot, light, known)] = np.nan
@@ -349,7 +353,7 @@ def true_image(taken: Taken, shot: Exposure, light: Light, known: Known, *, hidd
     if hidden:
         near[LACKING] = True
     t = collecting(shot, known["readout"])
-    told = {"injected": float(near[np.isfinite(value)].mean()), "et_tolerance": 5e-5}
+    told = {"injected": float(near[np.isfinite(value)].mean()), "et_tolerance": tolerance}
     return xr.Dataset({"rate": (("row", "column"), value)}, coords={"et": (("row",), shot.et + t / 2.0)}, attrs=told)
 
 

@@ -1,0 +1,23 @@
+"""A simulated stretch of PJ1 that several tests look at."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from sru_scene import Loop, looped, scene
+
+
+@pytest.fixture(scope="session")
+def loop(tmp_path_factory: pytest.TempPathFactory) -> Loop:
+    """Eight images with time delay integration and five without, about closest approach, few to many particles."""
+    return looped(scene(1, -250.0, 700.0), tmp_path_factory.mktemp("raw"))
+
+
+@pytest.fixture(scope="session")
+def night(tmp_path_factory: pytest.TempPathFactory) -> Loop:
+    """The same at PJ50, which passes over the night side."""
+    return looped(scene(50, 850.0, 1150.0), tmp_path_factory.mktemp("night"))
