@@ -255,14 +255,18 @@ def image(
     signal = np.clip(np.where(found.outlying, value, found.background - found.rest), 0.0, None)
     variance = stack_variance(found.noise, darkness, view, found.outlying) + signal / per_dn
     quality = flag(~view.valid, Quality.MISSING) | flag(view.saturated, Quality.SATURATED)
-    quality |= flag(found.hits, Quality.RADIATION) | flag(found.core, CORE.mask) | flag(by_row, NO_STACK.mask)
+    quality |= (
+        flag(found.hits, Quality.RADIATION) | flag(found.core, CORE.mask) | flag(by_row & view.valid, NO_STACK.mask)
+    )
     quality |= flag(view.stars, STAR.mask) | flag(view.planet, PLANET.mask) | flag(found.day, DAY.mask)
     quality |= flag(darkness.hot if darkness else np.zeros(dn.shape, bool), HOT.mask)
     expected, sigma = (getattr(gain["offset"], n)[shot.unit - 1] for n in ("value", "sigma"))
     odd = not abs(mode - expected) <= ODD * sigma or not np.isfinite(error)
     quality |= np.uint32(OFFSET_ODD.mask * odd | TIME_CONFLICT.mask * bool(raw["conflict"].values[0]))
     error = error if np.isfinite(error) else float(sigma)
-    noise = np.where(np.isfinite(found.noise), found.noise, float(sigma))
+    # Hits and stars are not in the stack: theirs is the noise of one image and of the stack.
+    usual = float(np.median(share_of(darkness, dn.shape)[view.valid])) if view.valid.any() else 0.0
+    noise = np.where(np.isfinite(found.noise), found.noise * np.sqrt(1.0 + usual), float(sigma))
     scale = (per_dn / t)[:, None]
     lost = ~view.valid
     systematic = np.hypot(float(gain["gain"].sigma[shot.unit - 1]) / per_dn, row_exposure_sigma(shot, readout) / t)
@@ -311,7 +315,7 @@ class Found:
     day : the bright part of the day side and twilight, where hits are not told from clouds.
     outlying : pixels off their surroundings by more than the threshold, stars included.
     background : level about each pixel, DN.
-    noise : one sigma of a dark pixel of each row that is not in the stack itself, DN (512).
+    noise : one sigma of a dark pixel of each row in one image, DN (512).
     rest, rest_error : what the offset lacks, DN: mean of the sky without hits, and its standard error.
     """
 
@@ -328,21 +332,21 @@ class Found:
 def find_hits(value: Floats, view: Seen, darkness: Darkness | None, per_dn: float, threshold: float) -> Found:
     """Step 4: pixels far above the median of the 5 x 5 about them, where no star is expected and no hot pixel is.
 
-    The noise is that of the sky without hits, so it is found twice. A hit is not in the stack that was taken off, so it
-    is held against the noise of pixels that are not.
+    The noise is that of the sky without hits, so it is found twice.
     """
     good = view.valid & ~view.saturated
     background = local_background(value, good)
     above = value - background
     hot = darkness.hot if darkness else np.zeros(value.shape, bool)
     sky = view.sky & ~hot
-    share = usual_share(darkness, sky)
-    apart = (1.0 + share) / (1.0 - share) if darkness is not None and darkness.own else 1.0
+    # A hit is not in the stack that was taken off; what is measured of the sky mostly is.
+    share = share_of(darkness, value.shape)
+    within = 1.0 - share if darkness is not None and darkness.own else 1.0 + share
     hits = np.zeros(value.shape, bool)
     for _ in range(2):
-        noise = row_noise(value, sky & ~hits) * np.sqrt(apart)
+        noise = row_noise(value / np.sqrt(within), sky & ~hits)
         day = view.lit & (background > BRIGHT * noise[:, None])
-        variance = noise[:, None] ** 2 + np.clip(background, 0.0, None) / per_dn * view.planet
+        variance = noise[:, None] ** 2 * (1.0 + share) + np.clip(background, 0.0, None) / per_dn * view.planet
         outlying = view.valid & (np.abs(above) > threshold * np.sqrt(variance))
         core = outlying & (above > 0.0) & ~view.stars & ~hot & ~day
         hits = grown(core) & view.valid & ~view.stars
@@ -352,21 +356,19 @@ def find_hits(value: Floats, view: Seen, darkness: Darkness | None, per_dn: floa
     return Found(core, hits, day, outlying, background, noise, float(rest), error)
 
 
-def usual_share(darkness: Darkness | None, sky: Mask) -> float:
-    """One over the usual number of images in the dark level."""
-    known = sky & (darkness.number > 0) if darkness is not None else sky
-    return 1.0 / float(np.median(darkness.number[known])) if darkness is not None and known.any() else 0.0
+def share_of(darkness: Darkness | None, shape: tuple[int, ...]) -> Floats:
+    """One over the number of images in the dark level of each pixel; 0 where there is no stack."""
+    if darkness is None:
+        return np.zeros(shape)
+    return np.where(darkness.number > 0, 1.0 / np.maximum(darkness.number, 1.0), 0.0)
 
 
 def stack_variance(noise: Floats, darkness: Darkness | None, view: Seen, outlying: Mask) -> Floats:
     """Variance of a dark pixel less the stack, DN^2 (512, 512).
 
     Of n images of variance v the mean has v / n; less it, an image has v (1 - 1/n) if it is one of them, v (1 + 1/n) if
-    not, as pixels of hits and stars are not. `noise` is that of the latter.
+    not, as pixels of hits and stars are not. `noise` is that of one image.
     """
-    variance = np.broadcast_to(noise[:, None] ** 2, view.valid.shape)
-    if darkness is None:
-        return variance
-    in_stack = view.sky & ~outlying & darkness.own
-    share = np.where(darkness.number > 0, 1.0 / np.maximum(darkness.number, 1.0), 0.0)
-    return np.asarray(variance * (1.0 + np.where(in_stack, -share, share)) / (1.0 + usual_share(darkness, view.sky)))
+    share = share_of(darkness, view.valid.shape)
+    in_stack = view.sky & ~outlying & (darkness is not None and darkness.own)
+    return np.asarray(noise[:, None] ** 2 * (1.0 + np.where(in_stack, -share, share)))

@@ -22,8 +22,8 @@ SIZE = 512
 MAD = 1.4826  # sigma of a normal distribution over its median absolute deviation
 # Sigmas beyond which pixels are left out of means, and how often that is repeated.
 CLIP, CLIPPINGS = 4.0, 3
-# Rows over which noise and level are averaged, and pixels that a row needs to be asked.
-NOISE_ROWS, LEVEL_ROWS, FEWEST = 31, 9, 30
+# Rows over which noise and level are averaged; pixels that a row, and those rows together, need to be asked.
+NOISE_ROWS, LEVEL_ROWS, FEWEST, ENOUGH = 31, 9, 30, 1000
 # Neighbours at corners belong together.
 TOUCHING = np.ones((3, 3), bool)
 BOX = 5
@@ -87,23 +87,30 @@ def clipped_moments(values: Floats, use: Mask) -> tuple[Floats, Floats]:
 
 
 def row_noise(values: Floats, use: Mask) -> Floats:
-    """One sigma of the pixels of each row, (512), averaged over 31 rows; rows without enough take the nearest ones'."""
-    enough = use.sum(axis=1) >= FEWEST
-    if not enough.any():
-        return np.full(SIZE, np.nan)
-    variance = clipped_moments(values[enough], use[enough])[1] ** 2
-    filled = np.interp(np.arange(SIZE), np.flatnonzero(enough), variance)
-    return np.asarray(np.sqrt(ndimage.uniform_filter1d(filled, NOISE_ROWS, mode="nearest")))
+    """One sigma of the pixels of each row, averaged over 31 rows (512)."""
+    return np.sqrt(_by_row(values, use, NOISE_ROWS, lambda middle, width: width**2))
 
 
 def row_level(values: Floats, use: Mask) -> Floats:
-    """Mean of the pixels of each row, (512), averaged over 9 rows; rows without enough take the nearest ones'."""
-    enough = use.sum(axis=1) >= FEWEST
-    if not enough.any():
+    """Mean of the pixels of each row, averaged over 9 rows (512)."""
+    return _by_row(values, use, LEVEL_ROWS, lambda middle, width: middle)
+
+
+def _by_row(values: Floats, use: Mask, rows: int, of: Callable[[Floats, Floats], Floats]) -> Floats:
+    """A moment of the pixels of each row, averaged over some rows by the number of pixels.
+
+    Where there are too few pixels it is that of all rows; NaN where there are none at all.
+    """
+    number = use.sum(axis=1).astype(np.float64)
+    some = number >= FEWEST
+    total = np.zeros(SIZE)
+    if not some.any():
         return np.full(SIZE, np.nan)
-    level = clipped_moments(values[enough], use[enough])[0]
-    filled = np.interp(np.arange(SIZE), np.flatnonzero(enough), level)
-    return np.asarray(ndimage.uniform_filter1d(filled, LEVEL_ROWS, mode="nearest"))
+    total[some] = number[some] * of(*clipped_moments(values[some], use[some]))
+    number[~some] = 0.0
+    near, weight = (ndimage.uniform_filter1d(x, rows, mode="constant") for x in (total, number))
+    enough = weight * rows >= ENOUGH
+    return np.where(enough, near / np.maximum(weight, 1e-9), total.sum() / number.sum())
 
 
 # Hits

@@ -152,7 +152,9 @@ def planned(scene: Scene, scale: Literal["demo", "full"]) -> list[Exposure]:
     One in three shows the planet with more of the sky, its night side rather than the day side; the others the sky.
     """
     settings = [s for s in SETTINGS for _ in range(s.demo if scale == "demo" else s.full)]
-    order = np.random.default_rng([scene.seed, scene.pass_.number, 17]).permutation(len(settings))
+    # Settings spread evenly over the pass, whatever there is of each.
+    spread = [(k + 0.5) / settings.count(s) for s in SETTINGS for k in range(settings.count(s))]
+    order = np.argsort(spread, kind="stable")
     step = (scene.span.duration - 2.0 * SPIN) / len(settings)
     out = []
     for number, which in enumerate(order):

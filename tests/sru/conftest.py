@@ -10,6 +10,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from sru_scene import Loop, looped, scene
 
+from instruments.sru.simulate import Setting
+
 
 @pytest.fixture(scope="session")
 def loop(tmp_path_factory: pytest.TempPathFactory) -> Loop:
@@ -19,5 +21,6 @@ def loop(tmp_path_factory: pytest.TempPathFactory) -> Loop:
 
 @pytest.fixture(scope="session")
 def night(tmp_path_factory: pytest.TempPathFactory) -> Loop:
-    """The same at PJ50, which passes over the night side."""
-    return looped(scene(50, 850.0, 1150.0), tmp_path_factory.mktemp("night"))
+    """Six images of PJ50, which passes over the night side."""
+    folder = tmp_path_factory.mktemp("night")
+    return looped(scene(50, 1060.0, 1300.0), folder, (Setting(1, 0.3, True, 6, 6),))

@@ -76,9 +76,9 @@ def hits_of(image: xr.Dataset, known: dict[str, Table] | None = None) -> xr.Data
     return counts.hits(image, *pick(("camera", "readout", "hits", "stars", "photometry"), known))
 
 
-def looped(where: Scene, folder: Path, seed: int = 4) -> Loop:
+def looped(where: Scene, folder: Path, settings: tuple[simulate.Setting, ...] = SETTINGS, seed: int = 4) -> Loop:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(simulate, "SETTINGS", SETTINGS)
+        patch.setattr(simulate, "SETTINGS", settings)
         made = simulate.simulate(where, folder, "demo", np.random.default_rng(seed))
         truth = {(t.type, t.unit): t.dataset for t in made}
     granules = sorted((open_edr(p, CLOCK) for p in folder.rglob("*.FIT")), key=lambda g: g.start)

@@ -44,7 +44,8 @@ def test_the_loop_saw_what_it_should(loop: Loop) -> None:
     bits = np.array([int(np.bitwise_or.reduce(i["quality"].values, axis=None)) for i in loop.images.values()])
     for q in (Quality.MISSING, Quality.SATURATED, Quality.RADIATION):
         assert (bits & int(q)).any(), q
-    assert not (bits & NO_STACK.mask).all()
+    by_row = [float((i["quality"].values & NO_STACK.mask != 0).mean()) for i in loop.images.values()]
+    assert max(by_row) < 0.02
     lacking = [np.isnan(i["rate"].values[320, 2:]).all() for i in loop.images.values()]
     assert sum(lacking) == 1
     hit = np.concatenate([(i["quality"].values & int(Quality.RADIATION)).ravel() != 0 for i in loop.images.values()])
@@ -115,7 +116,8 @@ def test_products_keep_their_schemas(loop: Loop) -> None:
 def test_without_a_stack_the_dark_level_is_by_row(loop: Loop) -> None:
     unit = quiet(loop)
     image = image_of(granule(loop, unit), None, loop.scene)
-    assert (image["quality"].values & NO_STACK.mask).all()
+    bits = image["quality"].values
+    assert ((bits & (NO_STACK.mask | int(Quality.MISSING))) != 0).all()
     results = loop.judged("sru.image", image, unit)
     # hot pixels are not known then; they are few
     assert next(r for r in results if r.variable == "rate").pull_std < 1.3
@@ -150,14 +152,11 @@ def test_the_night_side_is_seen(night: Loop) -> None:
 def test_a_doubled_gain_is_noticed(loop: Loop) -> None:
     known = tables()
     known["gain"] = known["gain"].replace(gain=2.0 * known["gain"]["gain"].value)
-    unit = next(u for u, i in loop.images.items() if (i["quality"].values & int(Quality.SATURATED)).any())
-    doubled = image_of(granule(loop, unit), loop.dark, loop.scene, known)
     measured = stars_of(image_of(granule(loop, quiet(loop)), loop.dark, loop.scene, known), loop.scene)
     truth = loop.truth["sru.stars", quiet(loop)]
     ratio = (measured["rate"] / truth["rate"]).values
     assert np.nanmedian(ratio) == pytest.approx(2.0, abs=0.05)
     assert "rate" in failed(loop.judged("sru.stars", measured, quiet(loop)))
-    assert doubled["rate_random"].values[100, 100] > 1.9 * loop.images[unit]["rate_random"].values[100, 100]
 
 
 def test_halved_uncertainties_are_noticed(loop: Loop) -> None:
@@ -200,26 +199,12 @@ def test_exposure_of_the_first_rows_left_out_is_noticed(loop: Loop, monkeypatch:
 
 
 def test_overlap_left_out_is_noticed(loop: Loop) -> None:
-    """Clusters taken for hits: five to twenty per cent too few where there are many."""
-    dense = [h for h in map(hits_of, loop.images.values()) if float(h["density"]) > 0.004]
+    """Clusters taken for hits: ten to twenty per cent too few where there are many."""
+    dense = [h for h in map(hits_of, loop.images.values()) if float(h["density"]) > 0.007]
     assert dense
     for h in dense:
-        raw_rate = float(h["clusters"]) / float(h["cluster_area"])
-        assert raw_rate < float(h["cluster_rate"]) - 2 * float(h["cluster_rate_random"])
-
-
-def test_shot_noise_in_the_wrong_unit_is_noticed(night: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Light of the night side taken for DN where it is electrons: too much noise is stated, and hits are missed."""
-    tdi = [u for u, i in night.images.items() if int(i["tdi"])]
-    unit = max(tdi, key=lambda u: float(np.mean(night.truth["sru.image", u]["rate"].values == 400.0)))
-    right = image_of(granule(night, unit), night.dark, night.scene)
-    find = calibrate.find_hits
-    monkeypatch.setattr(
-        calibrate, "find_hits", lambda value, view, dark, per_dn, limit: find(value, view, dark, 1.0, limit)
-    )
-    wrong = image_of(granule(night, unit), night.dark, night.scene)
-    assert int(hits_of(wrong)["clusters"]) < 0.95 * int(hits_of(right)["clusters"])
-    assert "rate" in failed(night.judged("sru.image", wrong, unit))
+        uncorrected = float(h["clusters"]) / float(h["cluster_area"])
+        assert uncorrected < float(h["cluster_rate"]) - 3 * float(h["cluster_rate_random"])
 
 
 @pytest.mark.slow
