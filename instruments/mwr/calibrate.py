@@ -161,7 +161,7 @@ def antenna_temperature(
         reference[:, s], number[:, s] = windows(et[load], y[load, s]).at(at)
     temperatures = physical_temperatures(et, raw["housekeeping"].values, thermal, at)
     front = radiometer.front(temperatures, chain, receiver["frequency"].value)
-    g, g_structured, diode_error, left_out = gain_at(gain, at)
+    g, smoothing_error, diode_error, left_out = gain_at(gain, at)
     ta = radiometer.antenna_temperature(y[rows], reference, g, front.offset[:, OF_STREAM])
     gone = lost[rows] | ~looking[rows]
     unknown = ~gone & np.isnan(ta)
@@ -181,7 +181,7 @@ def antenna_temperature(
         "shared": shared,
         "own": own,
         "structured": np.sqrt(
-            of_load**2 + (difference * g_structured) ** 2 + (bend * gain["compression_random"].values) ** 2
+            of_load**2 + (difference * smoothing_error) ** 2 + (bend * gain["compression_random"].values) ** 2
         ),
         "bend": bend * gain["compression_systematic"].values,
     }
@@ -193,9 +193,9 @@ def antenna_temperature(
 
 
 def gain_at(gain: xr.Dataset, et: Array) -> tuple[Array, Array, Array, Flags]:
-    """Gain at times (n, stream), its relative structured error, that of the diodes, and the bits of the nearer node."""
+    """Gain at times (n, stream), the relative errors of its smoothing and of the diodes, and the bits of the nearer node."""
     nodes, many = gain["et"].values, len(STREAMS)
-    names = ("gain", "gain_structured", "diode_error")
+    names = ("gain", "smoothing_error", "diode_error")
     out = {name: np.full((len(et), many), np.nan) for name in names}
     bits = np.zeros((len(et), many), np.uint32)
     for s in range(many):
@@ -210,8 +210,7 @@ def gain_at(gain: xr.Dataset, et: Array) -> tuple[Array, Array, Array, Flags]:
         for name in names:
             out[name][:, s] = np.where(far, np.nan, np.interp(et, t, gain[name].values[good, s].astype(float)))
         bits[:, s] = gain["quality"].values[good, s][nearer]
-    g = out["gain"]
-    return g, out["gain_structured"] / g, out["diode_error"], bits
+    return out["gain"], out["smoothing_error"], out["diode_error"], bits
 
 
 def _finished(et: Array, parts: dict[str, Array], common: Array, offset: Array, bits: Flags) -> xr.Dataset:

@@ -66,7 +66,8 @@ def gain(
         error[:, s] = np.sqrt(((share * own[receiver]) ** 2).sum(axis=1) + noise_diode["scale"].sigma[receiver] ** 2)
     referred = ((radiometer.PER_DECIBEL * chain["loss"].sigma) ** 2).sum(axis=1)
     referred = referred + (chain["reflection"].sigma / (1.0 - chain["reflection"].value)) ** 2
-    systematic = np.abs(value) * np.sqrt(error**2 + referred[list(RECEIVER_OF_STREAM)])
+    bend = {part: scalars["level"] * scalars[f"compression_{part}"] for part in ("random", "systematic")}
+    systematic = np.abs(value) * np.sqrt(error**2 + referred[list(RECEIVER_OF_STREAM)] + bend["systematic"] ** 2)
     gone = np.isnan(value)
     failed = ((used == 0) & np.isfinite(ratio)).any(axis=2)
     per = ("et", "stream")
@@ -74,7 +75,8 @@ def gain(
         {
             "gain": (per, value),
             "gain_systematic": (per, systematic),
-            "gain_structured": (per, structured),
+            "gain_structured": (per, np.hypot(structured, np.abs(value) * bend["random"])),
+            "smoothing_error": (per, structured / np.abs(value)),
             "diode_error": (per, np.where(gone, np.nan, error)),
             "diode_used": ((*per, "diode"), used),
             "diode_ratio": ((*per, "diode"), ratio),

