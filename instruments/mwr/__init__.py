@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from instruments.mwr import brightness, calibrate, gain, quicklook, sky
-from instruments.mwr.raw import EDR_FORMAT, GRDR_FORMAT, IRDR_FORMAT
+from instruments.mwr.raw import EDR_FORMAT
+from instruments.mwr.rdr import GRDR_FORMAT, IRDR_FORMAT
 from instruments.mwr.schemas import ANCHOR, ANTENNA_TEMPERATURE, BRIGHTNESS, COMPONENTS, DEFLECTIONS, FLAGS, GAIN
 from pipeline.instrument import Instrument, ProductType, Quicklook, Truth
 
@@ -48,10 +49,8 @@ INSTRUMENT = Instrument(
     tables=Path(__file__).resolve().parents[2] / "calibration" / "tables" / "mwr",
     flags=FLAGS,
     quicklooks=(
-        Quicklook("mwr-ta", "Antenna temperatures along the pass", ("mwr.antenna_temperature",), quicklook.temperatures),
-        Quicklook(
-            "mwr-nadir", "Brightness and limb darkening by latitude", ("mwr.brightness", "mwr.components"), quicklook.latitudes
-        ),
+        Quicklook("mwr-ta", "Antenna temperatures", ("mwr.antenna_temperature",), quicklook.temperatures),
+        Quicklook("mwr-nadir", "Brightness and limb darkening by latitude", ("mwr.brightness",), quicklook.latitudes),
         Quicklook("mwr-gain", "Gain and diodes", ("mwr.gain", "mwr.anchor"), quicklook.gains),
         Quicklook("mwr-sky", "What is in the beam", ("mwr.components",), quicklook.sky),
     ),

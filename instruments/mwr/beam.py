@@ -18,13 +18,15 @@ from instruments.mwr.radiometer import Array, brightness
 from pipeline.geometry import Geometry
 from pipeline.jupiter.shape import EQUATORIAL_RADIUS, RADII
 
-# Seconds between the times at which the sky is evaluated, 2.4 degrees of spin; the belts, which matter in the wide beams
-# of C1 and C2 alone, half as often.
+# Seconds between the times at which the sky is evaluated, 2.4 degrees of spin; the belts, which matter in the wide
+# beams of C1 and C2 alone, half as often.
 KNOT, BELT_KNOT = 0.2, 0.4
 # Half the length of a record.
 HALF = 0.05
 # Rings of rays: edges of panels in degrees from the boresight, Gauss-Legendre nodes in each, rays on a ring.
-PANELS = ((0, 4, 2, 8), (4, 9, 2, 14), (9, 16, 2, 20), (16, 26, 2, 24), (26, 45, 2, 24), (45, 90, 3, 24), (90, 180, 3, 16))
+PANELS = (
+    (0, 4, 2, 8), (4, 9, 2, 14), (9, 16, 2, 20), (16, 26, 2, 24), (26, 45, 2, 24), (45, 90, 3, 24), (90, 180, 3, 16),
+)  # fmt: skip
 # Widths of a cloud, in place of an infinite path.
 OPEN = 1e4
 # J2000 to galactic axes (Hipparcos catalogue, vol. 1, section 1.5.3, eq. 1.5.11, transposed).
@@ -86,7 +88,7 @@ def boresights(geometry: Geometry) -> list[tuple[str, list[int]]]:
 
 
 def looks(geometry: Geometry, frame: str, to: str, et: Array, directions: Array) -> Array:
-    """Directions of an antenna's frame along the axes of another, (3, n, k): components apart, summed in a fixed order."""
+    """Directions of an antenna's frame along the axes of another, (3, n, k), components apart."""
     turn = geometry.rotation(frame, to, et)
     x, y, z = directions.T
     return np.stack([turn[:, i, 0, None] * x + turn[:, i, 1, None] * y + turn[:, i, 2, None] * z for i in range(3)])
@@ -94,7 +96,7 @@ def looks(geometry: Geometry, frame: str, to: str, et: Array, directions: Array)
 
 @dataclass(frozen=True)
 class Met:
-    """What rays meet, (n, k): distance in km (infinite: nothing), planetocentric latitude in degrees, cosine of emission.
+    """What rays meet, (n, k): distance in km (infinite: nothing), planetocentric latitude, cosine of emission.
 
     Geometric: light time and aberration (0.01 degree) are far below the width of a beam.
     """
@@ -122,7 +124,7 @@ def meet(position: Array, look: Array) -> Met:
         distance = np.where(distance > 0.0, distance, np.inf)
         ux, uy, uz = (p[i] + distance * d[i] for i in range(3))
         across = np.hypot(ux, uy)
-        # On the unit sphere (u) the planetocentric latitude has tan = (c / a) u_z / u_xy, the normal (u_xy / a, u_z / c).
+        # Of a point u of the unit sphere the latitude has tan = (c / a) u_z / u_xy, the normal is (u_xy / a, u_z / c).
         latitude = np.degrees(np.arctan2(c * uz, a * across))
         slope = np.sqrt((ux / a) ** 2 + (uy / a) ** 2 + (uz / c) ** 2)
         mu = -(ux / a * look[0] + uy / a * look[1] + uz / c * look[2]) / slope
@@ -146,7 +148,7 @@ def departure(limb: Table, receiver: int, mu: Array) -> Array:
 
 def galaxy(look: Array, sky: Table) -> Array:
     """Brightness of the galaxy at 408 MHz in directions of J2000 (3, n, k), K (README.md, step 7)."""
-    along, across, north = (GALACTIC[i, 0] * look[0] + GALACTIC[i, 1] * look[1] + GALACTIC[i, 2] * look[2] for i in range(3))
+    along, across, north = (row[0] * look[0] + row[1] * look[1] + row[2] * look[2] for row in GALACTIC)
     halo, side, disc, inner = sky["galaxy"].value
     wide, thick = sky["galaxy_shape"].value
     latitude = np.degrees(np.arcsin(np.clip(north, -1.0, 1.0)))
@@ -160,8 +162,8 @@ def galaxy(look: Array, sky: Table) -> Array:
 def belts(position: Array, look: Array, distance: Array, sky: Table) -> Array:
     """Brightness of the radiation belts at 1 GHz along rays, K (n, k): a ring of Gaussian clouds in closed form.
 
-    In the frame of the dipole the ring lies in the plane z = 0. A cloud of width s at a distance m from the ray, abreast
-    of it after a length l, gives ``exp(-m^2 / 2 s^2) (erf(l / s sqrt 2) + erf((D - l) / s sqrt 2)) / 2`` up to distance D.
+    In the frame of the dipole the ring lies in the plane z = 0. A cloud of width s at a distance m from the ray,
+    abreast of it after l, gives ``exp(-m^2 / 2 s^2) (erf(l / s sqrt 2) + erf((D - l) / s sqrt 2)) / 2`` up to distance D.
     """
     tilt, azimuth = np.radians(float(sky["belts_tilt"].value)), np.radians(float(sky["belts_azimuth"].value))
     st, ct, sa, ca = np.sin(tilt), np.cos(tilt), np.sin(azimuth), np.cos(azimuth)
@@ -185,7 +187,7 @@ def belts(position: Array, look: Array, distance: Array, sky: Table) -> Array:
 
 def cosmic(sky: Table, frequency: Array) -> Array:
     """Rayleigh-Jeans brightness of the cosmic background (receiver): 2.711 K at 0.6 GHz, 2.235 K at 21.9 GHz."""
-    return brightness(np.float64(sky["background"].value), frequency)
+    return brightness(sky["background"].value, frequency)
 
 
 def weighted(values: Array, weights: Array) -> Array:

@@ -1,4 +1,4 @@
-"""From antenna temperatures of a pass: the anchor on open sky, and Jupiter's brightness by latitude and emission angle."""
+"""From antenna temperatures of a pass: the anchor on open sky, and brightness by latitude and emission angle."""
 
 from __future__ import annotations
 
@@ -58,13 +58,13 @@ def anchor(
     own = components["ta_planet_systematic"].values
     belts = components["synchrotron_systematic"].values
     bits = components["quality"].values
-    shape = RECEIVERS
-    out = {name: np.full(shape, np.nan) for name in ("residual", "sky", "slope", "r_random", "r_systematic", "s_random", "s_systematic")}
-    records = np.zeros(shape, np.int32)
+    names = ("sky", "residual", "residual_random", "residual_systematic", "slope", "slope_random", "slope_systematic")
+    out = {name: np.full(RECEIVERS, np.nan) for name in names}
+    records = np.zeros(RECEIVERS, np.int32)
     ta, toff = temperature["ta"].values.astype(float), temperature["toff"].values.astype(float)
-    model = sum(components[name].values.astype(float) for name in ("background", "synchrotron", "planet_model"))
-    parts = ("background_systematic", "synchrotron_systematic", "planet_model_systematic")
-    error = np.sqrt(sum(components[name].values.astype(float) ** 2 for name in parts))
+    parts = ("background", "synchrotron", "planet_model")
+    model = np.sum([components[name].values.astype(float) for name in parts], axis=0)
+    error = np.sqrt(np.sum([components[f"{name}_systematic"].values.astype(float) ** 2 for name in parts], axis=0))
     with np.errstate(invalid="ignore"):
         good = (components["planet_fraction"].values < OPEN_SKY) & (belts < own / np.sqrt(2.0)) & ((bits & BELONG) == 0)
     good &= np.isfinite(ta) & np.isfinite(model)
@@ -80,17 +80,15 @@ def anchor(
         load = toff[use, n].mean()
         slope = (load - sky) / (load - sky - residual)
         out["sky"][n], out["residual"][n], out["slope"][n] = sky, residual, slope
-        out["r_random"][n], out["r_systematic"][n] = noise, error[use, n].mean()
-        per = slope / (load - sky - residual)
-        out["s_random"][n], out["s_systematic"][n] = abs(per) * noise, abs(per) * error[use, n].mean()
-    per_channel = ("channel",)
-    names = {"r_random": "residual_random", "r_systematic": "residual_systematic"}
-    names |= {"s_random": "slope_random", "s_systematic": "slope_systematic"}
+        per_kelvin = abs(slope / (load - sky - residual))
+        for part, value in (("random", noise), ("systematic", error[use, n].mean())):
+            out[f"residual_{part}"][n], out[f"slope_{part}"][n] = value, per_kelvin * value
+    per = ("channel",)
     return xr.Dataset(
         {
-            **{names.get(name, name): (per_channel, value) for name, value in out.items()},
-            "records": (per_channel, records),
-            "quality": (per_channel, flag(records == 0, Quality.MISSING)),
+            **{name: (per, value) for name, value in out.items()},
+            "records": (per, records),
+            "quality": (per, flag(records == 0, Quality.MISSING)),
         },
         coords={"channel": list(CHANNELS)},
     )
@@ -110,8 +108,8 @@ def brightness(
     """Nadir brightness and limb darkening by latitude: least squares on bases convolved with the beam.
 
     ``T_B(latitude, mu) = sum_j h_j(latitude) (c0_j + c1_j u(mu) + c2_j v(mu)) + departure(mu)`` with hats h_j between
-    nodes 5 degrees apart is integrated over the whole beam, averaged over the record, and fitted to all records of small
-    emission angle at once, with a wide a priori constraint that decides nothing where there are data.
+    nodes 5 degrees apart is integrated over the whole beam, averaged over the record, and fitted to all records of
+    small emission angle at once, with a wide a priori constraint that decides nothing where there are data.
 
     Parameters
     ----------
@@ -128,8 +126,8 @@ def brightness(
         ta, toff = (temperature[name].values.astype(np.float64) for name in ("ta", "toff"))
         planet = planet + (anchored["slope"].values - 1.0) * (ta - toff)
         of_slope = np.hypot(anchored["slope_random"].values, anchored["slope_systematic"].values)
-        others = [components[f"{name}_systematic"].values for name in ("background", "synchrotron")]
-        systematic = np.sqrt(sum(other.astype(float) ** 2 for other in others) + ((ta - toff) * of_slope) ** 2)
+        models = [components[f"{name}_systematic"].values.astype(float) for name in ("background", "synchrotron")]
+        systematic = np.sqrt(np.sum(np.square([*models, (ta - toff) * of_slope]), axis=0))
     with np.errstate(invalid="ignore"):
         good = (components["emission"].values < HIGHEST_EMISSION) & (r < FARTHEST * EQUATORIAL_RADIUS)[:, None]
     good &= ((components["quality"].values & BELONG) == 0) & np.isfinite(planet) & np.isfinite(systematic)
@@ -141,14 +139,15 @@ def brightness(
             if not use.any():
                 continue
             design = convolved(geometry, frame, n, et[use], sampled, limb)
-            sigma = [components[f"ta_planet_{k}"].values[use, n].astype(float) for k in ("random", "structured")]
-            fits[n] = fit(design, planet[use, n], et[use], *sigma, systematic[use, n], n, beam, limb)
+            sigma = {k: components[f"ta_planet_{k}"].values[use, n].astype(float) for k in ("random", "structured")}
+            sigma["systematic"] = systematic[use, n]
+            fits[n] = fit(design, planet[use, n], et[use], sigma, n, beam, limb)
     return _product(fits)
 
 
 @dataclass(frozen=True)
 class Design:
-    """Rows of the fit: bases (m, node x term), what is known beforehand (m), both for the beam, and for its floor alone."""
+    """Rows of the fit: bases (m, node x term), what is known before (m), both for the beam and for its floor alone."""
 
     rows: Array
     known: Array
@@ -189,7 +188,7 @@ def convolved(geometry: Geometry, frame: str, n: int, et: Array, sampled: beams.
 
 @dataclass(frozen=True)
 class Fit:
-    """Coefficients (node x term), their random and systematic covariance, how far data narrow them, and how good it is."""
+    """Coefficients (node x term), their random and systematic covariance, diagonal of the averaging kernel, quality."""
 
     c: Array
     random: Array
@@ -199,34 +198,37 @@ class Fit:
     chi_square: float
 
 
-def fit(
-    design: Design, planet: Array, et: Array, random: Array, structured: Array, systematic: Array, n: int, beam: Table, limb: Table
-) -> Fit:
+def fit(design: Design, planet: Array, et: Array, sigma: dict[str, Array], n: int, beam: Table, limb: Table) -> Fit:
     """Least squares with a priori constraint (Rodgers 2000, Inverse Methods for Atmospheric Sounding, eq. 4.5).
 
     What is common to many records goes through the fit as it is: structured errors as one per `COMMON` seconds,
-    systematic ones of receivers and sky as one, that of the sidelobes and that of the departure from the law as one each.
+    systematic ones of receivers and sky as one, that of the sidelobes and that of the departure from the law one each.
+
+    Parameters
+    ----------
+    planet : antenna temperature of the planet (m), K, at times `et`, with its `sigma` by component.
     """
+    random = sigma["random"]
     prior = np.tile(limb["mean"].value[n], len(NODES))
     inverse = np.tile((PRIOR_WIDTH * limb["mean"].sigma[n]) ** -2.0, len(NODES))
     left = planet - design.known - design.rows @ prior
     normal = (design.rows / random[:, None] ** 2).T @ design.rows
     covariance = np.linalg.inv(normal + np.diag(inverse))
     solve = covariance @ (design.rows / random[:, None] ** 2).T
-    step_ = solve @ left
+    change = solve @ left
     kernel = covariance @ normal
-    residual = left - design.rows @ step_
+    residual = left - design.rows @ change
     degrees = max(1.0, len(left) - float(np.trace(kernel)))
     chi_square = float(((residual / random) ** 2).sum()) / degrees
     # Rays and nodes do not represent the scene exactly: what the residuals show of that is part of the noise.
     noise = max(1.0, chi_square) * covariance
     epoch = np.unique(np.floor(et / COMMON), return_inverse=True)[1]
-    modes = np.stack([solve @ np.where(epoch == k, structured, 0.0) for k in range(epoch.max() + 1)])
-    c = prior + step_
+    modes = np.stack([solve @ np.where(epoch == k, sigma["structured"], 0.0) for k in range(epoch.max() + 1)])
+    c = prior + change
     sidelobes = design.floor_share * ((design.floor_rows - design.rows) @ c + design.floor_known - design.known)
     common = np.stack(
         [
-            solve @ systematic,
+            solve @ sigma["systematic"],
             solve @ (sidelobes * float(beam["floor_scale"].sigma[n])),
             solve @ (design.known / limb["departure_scale"].value[n] * float(limb["departure_scale"].sigma[n])),
         ]

@@ -1,4 +1,4 @@
-"""From raw counts, or the archive's instrument RDR, to deflections and antenna temperatures (equations: `radiometer`)."""
+"""From raw counts, or the archive's RDR, to deflections and antenna temperatures (equations: `radiometer`)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pipeline.instrument import Product, Raw, step
 Flags = NDArray[np.uint32]
 
 OF_STREAM = list(RECEIVER_OF_STREAM)
-# Neighbours are looked for within this many seconds: antenna records surround each diode, load records come every 1.2 s.
+# Neighbours are looked for within this many seconds: antenna records surround each diode, the load is seen every 1.2 s.
 ANTENNA_REACH, LOAD_REACH = 0.75, 3.0
 # A converter's rounding, counts squared.
 ROUNDING = 1.0 / 12.0
@@ -71,7 +71,7 @@ def deflections(
 
     temperatures = physical_temperatures(et, raw["housekeeping"].values, thermal, et[rows])
     front = radiometer.front(temperatures, chain, receiver["frequency"].value)
-    tnd, error = _diodes(temperatures["diode"], state[rows] & DIODE_BITS, front, chain, noise_diode)
+    tnd, error = _diodes(temperatures["diode"], (state[rows] & DIODE_BITS).astype(np.uint8), front, chain, noise_diode)
     bits |= flag(np.isnan(tnd) & ~np.isnan(deflection), REFERENCE_LOST.mask | Quality.MISSING)
     gone = (bits & np.uint32(Quality.MISSING)) != 0
     per = ("et", "stream")
@@ -106,8 +106,10 @@ def _noise(x: Array, receiver: Table, detector: Table) -> Array:
 
 
 def _radiometric(receiver: Table) -> Array:
-    """Relative noise of one record (stream): ``1 / sqrt(B tau)`` (Ulaby and Long 2014, Microwave Radar and Radiometric
-    Remote Sensing, ch. 7)."""
+    """Relative noise of one record (stream): ``1 / sqrt(B tau)``, of a total power radiometer.
+
+    Ulaby and Long 2014, Microwave Radar and Radiometric Remote Sensing, ch. 7.
+    """
     samples = receiver["bandwidth"].value * 1e6 * float(receiver["integration"].value)
     return np.asarray(1.0 / np.sqrt(samples[OF_STREAM]))
 
@@ -193,7 +195,7 @@ def antenna_temperature(
 
 
 def gain_at(gain: xr.Dataset, et: Array) -> tuple[Array, Array, Array, Flags]:
-    """Gain at times (n, stream), the relative errors of its smoothing and of the diodes, and the bits of the nearer node."""
+    """Gain at times (n, stream), the relative errors of its smoothing and of the diodes, bits of the nearer node."""
     nodes, many = gain["et"].values, len(STREAMS)
     names = ("gain", "smoothing_error", "diode_error")
     out = {name: np.full((len(et), many), np.nan) for name in names}

@@ -37,9 +37,9 @@ def gain(
 ) -> xr.Dataset:
     """Gain of every stream through the pass, with the compression of its detector.
 
-    Deflections on the load over the diodes' brightness, averaged by bins of a spin and smoothed by a local line; a diode
-    that disagrees with the other two is left out. Against these, deflections in the antenna position at powers from
-    open sky to Jupiter give the compression: with the table's a they go as ``1 - da (2 x + d)``.
+    Deflections on the load over the diodes' brightness, averaged by bins of a spin and smoothed by a local line; a
+    diode that disagrees with the other two is left out. Against these, deflections in the antenna position at powers
+    from open sky to Jupiter give the compression: with the table's a they go as ``1 - da (2 x + d)``.
 
     Parameters
     ----------
@@ -141,14 +141,15 @@ class _Stream:
         bits = dataset["quality"].values[:, s]
         good = (bits & np.uint32(Quality.MISSING | Quality.SATURATED)) == 0
         names = ("deflection", "deflection_random", "base", "tnd")
-        values = (dataset[name].values[good, s].astype(np.float64) for name in names)
+        deflection, sigma, base, tnd = (dataset[name].values[good, s].astype(np.float64) for name in names)
         diode = dataset["diode"].values[good, s].astype(np.intp) - 1
         position = dataset["position"].values[good, s]
-        return cls(dataset["et"].values[good], *values, diode, position, place[good], size)
+        et = dataset["et"].values[good]
+        return cls(et, deflection, sigma, base, tnd, diode, position, place[good], size)
 
     def gains(self, compression: float) -> tuple[Array, Array]:
         """Gain by each deflection and its variance."""
-        linear = radiometer.linear_deflection(self.deflection, self.base, np.float64(compression))
+        linear = radiometer.linear_deflection(self.deflection, self.base, compression)
         return linear / self.tnd, (self.sigma / self.tnd) ** 2
 
     def binned(self, compression: float, diode: int) -> tuple[Array, Array, Array]:
@@ -158,7 +159,7 @@ class _Stream:
         place, weight = self.place[use], 1.0 / variance
 
         def total(values: Array) -> Array:
-            return np.bincount(place, weight * values, minlength=self.size)
+            return np.asarray(np.bincount(place, weight * values, minlength=self.size), np.float64)
 
         there = total(np.ones(len(place)))
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -168,7 +169,8 @@ class _Stream:
 
     def checked(self, compression: float) -> tuple[tuple[Array, Array, Array], NDArray[np.int8], Array]:
         """Bins by all diodes that agree; which do; gain by each over the median."""
-        t, value, variance = (np.stack(p, axis=1) for p in zip(*(self.binned(compression, d) for d in range(3)), strict=True))
+        by_diode = [self.binned(compression, d) for d in range(len(DIODES))]
+        t, value, variance = (np.stack(part, axis=1) for part in zip(*by_diode, strict=True))
         there = np.isfinite(value)
         middle = np.full(self.size, np.nan)
         some = there.any(axis=1)
@@ -188,8 +190,8 @@ class _Stream:
     def compression(self, table: float, sigma: float, nodes: Array, smoothing: float) -> dict[str, float]:
         """Compression by table and diodes together, and what went into it (`SCALARS`).
 
-        With the table's ``a`` the gain by an antenna-position deflection over that on the load, by the same diode at the
-        same time, is ``coupling (1 - da z)``, z the difference of their ``2 x + d``: a straight line.
+        With the table's ``a`` the gain by an antenna-position deflection over that on the load, by the same diode at
+        the same time, is ``coupling (1 - da z)``, z the difference of their ``2 x + d``: a straight line.
         """
         value, variance = self.gains(table)
         level = 2.0 * self.base + self.deflection
@@ -203,7 +205,8 @@ class _Stream:
                 continue
             load_gain = np.interp(self.et[mine], nodes[known], by_load[known])
             ratio[mine] = value[mine] / load_gain
-            spread[mine] = (variance[mine] + np.interp(self.et[mine], nodes[known], its_sigma[known]) ** 2) / load_gain**2
+            its_variance = np.interp(self.et[mine], nodes[known], its_sigma[known]) ** 2
+            spread[mine] = (variance[mine] + its_variance) / load_gain**2
             z[mine] = level[mine] - level[on_load].mean()
         load_level = float(level[self.position == LOAD].mean()) if (self.position == LOAD).any() else np.nan
         coupling, change, error = _line(z, ratio, spread)
@@ -221,7 +224,7 @@ class _Stream:
 
 
 def _line(z: Array, ratio: Array, variance: Array) -> tuple[float, float, float]:
-    """Weighted line ``ratio = r (1 - c z)``, fitted again without outliers: r, c, sigma of c; NaN for too few points."""
+    """Weighted line ``ratio = r (1 - c z)``, fitted again without outliers: r, c, sigma of c; NaN if too few points."""
     good = np.isfinite(ratio) & np.isfinite(variance)
     for _ in range(2):
         if good.sum() < 10:

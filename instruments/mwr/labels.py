@@ -18,7 +18,7 @@ TITLES = {
     "irdr": "calibrated antenna temperatures, one record per 100 ms integration on the antenna",
     "grdr": "geometry, one record per record of the instrument RDR",
 }
-LEVELS = {"edr": ("Raw", "data_raw"), "irdr": ("Calibrated", "data_calibrated"), "grdr": ("Calibrated", "data_calibrated")}
+LEVELS = {"edr": ("Raw", "data_raw")} | dict.fromkeys(("irdr", "grdr"), ("Calibrated", "data_calibrated"))
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,8 @@ class Times:
 def _width(name: str) -> int:
     if name == "t_utc_doy":
         return TIME
-    return COUNT if name.endswith(("Cnt", "State")) or name in ("sequence", "crc_error", "t_sclk_s", "t_sclk_tick") else REAL
+    counted = name.endswith(("Cnt", "State")) or name in ("sequence", "crc_error", "t_sclk_s", "t_sclk_tick")
+    return COUNT if counted else REAL
 
 
 def pds3(name: str, kind: str, rows: int, times: Times, md5: str, simulated: bool) -> dict[str, Any]:
@@ -102,11 +103,9 @@ def pds4(path: Path, kind: str, rows: int, times: Times, simulated: bool) -> byt
     _tree(_tag(summary, "Science_Facets"), domain="Atmosphere", discipline_name="Atmospheres", facet1="Structure")
     _context(area, "Investigation_Area", "JUNO", "Mission", "investigation:mission.juno", "data_to_investigation")
     system = _tag(area, "Observing_System")
-    for name, part, what in (("JUNO", "Spacecraft", "instrument_host:spacecraft.jno"), ("MWR", "Instrument", "instrument:mwr.jno")):
-        component = _tag(system, "Observing_System_Component")
-        _tree(component, name=name, type=part)
-        relation = "is_instrument" if part == "Instrument" else "is_instrument_host"
-        _tree(_tag(component, "Internal_Reference"), lid_reference=f"urn:nasa:pds:context:{what}", reference_type=relation)
+    component = "Observing_System_Component"
+    _context(system, component, "JUNO", "Spacecraft", "instrument_host:spacecraft.jno", "is_instrument_host")
+    _context(system, component, "MWR", "Instrument", "instrument:mwr.jno", "is_instrument")
     _context(area, "Target_Identification", "JUPITER", "Planet", "target:planet.jupiter", "data_to_target")
     reference = _tag(_tag(text, "Reference_List"), "Internal_Reference")
     document = FORMATS[kind].lower()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,7 +34,9 @@ def temperatures(product: xr.Dataset) -> Figure:
     ta = _good(product, "ta")
     for axis, channel in zip(axes[:2], (0, 3), strict=True):
         image, extent = _by_phase(minutes, phase, ta[:, channel])
-        shown = axis.imshow(image, aspect="auto", origin="lower", extent=extent, cmap="inferno", interpolation="nearest")
+        shown = axis.imshow(
+            image, aspect="auto", origin="lower", extent=extent, cmap="inferno", interpolation="nearest"
+        )
         figure.colorbar(shown, ax=axis, label=f"C{channel + 1} TA (K)", pad=0.01)
         axis.set_ylabel("spin phase (°)")
         axis.set_yticks([0, 90, 180, 270, 360])
@@ -53,7 +56,7 @@ def temperatures(product: xr.Dataset) -> Figure:
     return figure
 
 
-def latitudes(brightness: xr.Dataset, components: xr.Dataset | None) -> Figure:
+def latitudes(brightness: xr.Dataset) -> Figure:
     """Nadir brightness less its mean, and the drop of brightness at 45 degrees, by latitude."""
     figure, (left, right) = _panels(brightness, 1, (3.0,), columns=2)
     latitude, angle = brightness["latitude"].values, brightness["angle"].values
@@ -65,7 +68,8 @@ def latitudes(brightness: xr.Dataset, components: xr.Dataset | None) -> Figure:
         if not np.isfinite(nadir).any():
             continue
         mean = np.nanmean(nadir)
-        left.errorbar(latitude, 100.0 * (nadir / mean - 1.0) + 6.0 * n, 100.0 * random[n, :, 0] / mean, color=colour, marker=".", lw=1)
+        shown, error = 100.0 * (nadir / mean - 1.0) + 6.0 * n, 100.0 * random[n, :, 0] / mean
+        left.errorbar(latitude, shown, error, color=colour, marker=".", lw=1)
         sigma = f" ± {np.nanmean(systematic[n, :, 0]):.1f}"
         where = latitude[np.isfinite(nadir)][-1] + 3.0
         left.annotate(f"{_name(n)}\n{mean:.0f}{sigma} K", (where, 6.0 * n), color=colour, fontsize=7.5, va="center")
@@ -79,9 +83,8 @@ def latitudes(brightness: xr.Dataset, components: xr.Dataset | None) -> Figure:
     left.set_ylabel("nadir brightness less its mean (%), C2 to C6 shifted by 6 each")
     right.set_ylabel(f"limb darkening: drop from nadir to {angle[at]:.0f}° (%)")
     _legend(right, 3)
-    if components is not None:
-        used = ", ".join(str(int(v)) for v in brightness["records"].values)
-        left.set_title(f"records used: {used}", fontsize=8, loc="left")
+    used = ", ".join(str(int(v)) for v in brightness["records"].values)
+    left.set_title(f"records used: {used}", fontsize=8, loc="left")
     return figure
 
 
@@ -102,7 +105,7 @@ def gains(gain: xr.Dataset, anchor: xr.Dataset | None) -> Figure:
             axes[1].plot(minutes, 100.0 * (ratio[:, s, d] - 1.0), mark, ms=2, color=colour, alpha=0.5)
     axes[0].set_ylabel("gain less its mean (%)")
     axes[1].set_ylabel("diode 1 (o), 2 (^), 3 (s)\nless median (%)")
-    _legend(axes[0], 8)
+    _legend(axes[0], 4)
     for axis in axes[:2]:
         axis.set_xlabel("minutes from the first node")
     if anchor is not None:
@@ -111,7 +114,9 @@ def gains(gain: xr.Dataset, anchor: xr.Dataset | None) -> Figure:
         error = np.hypot(anchor["residual_random"].values, anchor["residual_systematic"].values)
         axes[2].errorbar(where, residual, error, fmt="o", ms=4, color="black", capsize=3)
         axes[2].axhline(0.0, color=GREY, lw=0.5)
-        axes[2].set_xticks(where, [f"{_name(n)}\n{int(k)} records" for n, k in enumerate(anchor["records"].values)], fontsize=8)
+        axes[2].set_xticks(
+            where, [f"{_name(n)}\n{int(k)} records" for n, k in enumerate(anchor["records"].values)], fontsize=8
+        )
         axes[2].set_ylabel("open sky: measured\nless modelled (K)")
     else:
         axes[2].text(0.5, 0.5, "no open sky", transform=axes[2].transAxes, ha="center", color=GREY)
@@ -170,7 +175,7 @@ def _by_phase(minutes: Array, phase: Array, value: Array) -> tuple[Array, tuple[
 def _each(edges: NDArray[np.intp], value: Array, share: float) -> Array:
     """A percentile of every stretch between edges."""
     out = np.full(len(edges) - 1, np.nan)
-    for k, (low, high) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+    for k, (low, high) in enumerate(pairwise(edges)):
         part = value[low:high]
         part = part[np.isfinite(part)]
         out[k] = np.percentile(part, share) if len(part) else np.nan
@@ -193,7 +198,9 @@ def _panels(
 
 
 def _legend(axis: Axes, columns: int) -> None:
-    axis.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=columns, frameon=False, borderaxespad=0.1, fontsize=7.5)
+    axis.legend(
+        loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=columns, frameon=False, borderaxespad=0.1, fontsize=7.5
+    )
 
 
 def _along(axis: Axes, dataset: xr.Dataset) -> None:

@@ -70,7 +70,7 @@ class Front:
 
     @property
     def referral(self) -> Array:
-        """Brightness at the aperture per brightness at the receiver, ``L / (1 - g)`` (receiver): ``TND = T_ND L/(1-g)``."""
+        """Brightness at the aperture per brightness at the receiver (receiver): ``TND = T_ND L / (1 - g)``."""
         return np.asarray(self.total / (1.0 - self.reflection))
 
 
@@ -87,7 +87,7 @@ def front(physical: dict[str, Array], chain: Table, frequency: Array) -> Front:
 
 
 def diode(temperature: Array, noise_diode: Table) -> Array:
-    """Brightness of the noise diodes at the receiver's input, K (n, receiver, diode), from their temperature (n, receiver).
+    """Brightness of the diodes at the receiver's input, K (n, receiver, diode), from their temperature (n, receiver).
 
     ``T_ND = scale T_0 (1 + linear dT + quadratic dT^2)``
     """
@@ -96,12 +96,12 @@ def diode(temperature: Array, noise_diode: Table) -> Array:
     return np.asarray(noise_diode["scale"].value[:, None] * noise_diode["brightness"].value * change)
 
 
-def linear(x: Array, compression: Array) -> Array:
+def linear(x: Array, compression: Array | float) -> Array:
     """Counts less offset made proportional to power: ``y = x (1 + a x)``."""
     return np.asarray(x * (1.0 + compression * x))
 
 
-def linear_deflection(deflection: Array, base: Array, compression: Array) -> Array:
+def linear_deflection(deflection: Array, base: Array, compression: Array | float) -> Array:
     """Deflection between counts x and x + d in the linear scale: ``d (1 + a (2 x + d))``."""
     return np.asarray(deflection * (1.0 + compression * (2.0 * base + deflection)))
 

@@ -1,4 +1,6 @@
-"""MWR's hourly CSV files: readers of the EDR, and of the archive's IRDR and GRDR (README.md); writer: `raw_write`.
+"""MWR's hourly CSV files: what is common to the three kinds, and the reader of the EDR (README.md).
+
+Readers of the archive's IRDR and GRDR are in `rdr`, the writer of all three in `raw_write`.
 
 A file is one header line and one line per record, in time order. Lines of a span are found by bisection, so that memory
 is bounded by the span. The engine is pandas' C parser with the type given: on 30 000 rows of an IRDR as fast as polars
@@ -11,6 +13,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -24,12 +27,10 @@ from instruments.mwr.layout import (
     DIODE_BITS,
     LOAD_BIT,
     NAME,
-    RECEIVERS,
     SENSORS,
     SIMULATED,
     STREAMS,
     UNKNOWN_STATE,
-    header,
 )
 from pipeline.clock import TICKS, Sclk, Span, parse_utc
 from pipeline.errors import InputError
@@ -108,10 +109,11 @@ def _check_header(path: Path, kind: str, head: bytes) -> int:
     found = [name.strip().strip('"') for name in line.decode("ascii", "replace").split(",")]
     expected = list(COLUMNS[kind])
     if not feed or found != expected:
-        at = next((k for k, (a, b) in enumerate(zip(found, expected, strict=False)) if a != b), min(len(found), len(expected)))
-        names = [row[at][:40] if at < len(row) else "nothing" for row in (found, expected)]
+        pairs = list(zip_longest(found, expected, fillvalue="nothing"))
+        at = next((k for k, (one, other) in enumerate(pairs) if one != other), len(pairs) - 1)
         own = " (the archive's own list is not public; this is the project's)" if kind == "edr" else ""
-        raise InputError(path, f"column {at + 1} of {len(found)} is {names[0]!r}, {names[1]!r} is expected{own}", "header")
+        why = f"column {at + 1} is {pairs[at][0][:40]!r}, {pairs[at][1]!r} is expected{own}"
+        raise InputError(path, why, "header")
     return len(line) + 1
 
 
@@ -241,7 +243,7 @@ def _bad_row(file: _File, text: bytes, at: int, columns: int) -> InputError:
     return InputError(file.path, "rows cannot be read", f"byte {at}")
 
 
-def _read(
+def read_rows(
     granules: Sequence[Granule], span: Span | None, clock: Sclk
 ) -> tuple[dict[str, Floats], Floats, xr.Dataset]:
     """Columns of the rows of a span by name, their et, and what happened to the rows."""
@@ -307,7 +309,7 @@ def read_edr(granules: Sequence[Granule], span: Span | None, clock: Sclk) -> xr.
         ``counts(et, stream)``, NaN where missing or of a packet whose checksum failed; ``state(et, stream)`` (255
         unknown); ``housekeeping(et, sensor)`` in counts, NaN where missing; ``events(record, event)`` at ``et_event``.
     """
-    columns, et, told = _read(granules, span, clock)
+    columns, et, told = read_rows(granules, span, clock)
     lost = columns["crc_error"] != 0
     counts = np.stack([columns[f"{s}Cnt"] for s in STREAMS], axis=1)
     state = np.stack([columns[f"{s}State"] for s in STREAMS], axis=1)
@@ -324,81 +326,4 @@ def read_edr(granules: Sequence[Granule], span: Span | None, clock: Sclk) -> xr.
     return dataset.merge(told).assign_attrs(told.attrs)
 
 
-def read_irdr(granules: Sequence[Granule], span: Span | None, clock: Sclk) -> xr.Dataset:
-    """Read IRDR files: `RawFormat.read`.
-
-    Returns
-    -------
-    xr.Dataset
-        ``temperature(et, sensor)``; ``antenna_counts``, ``reference_counts``, ``ta``, ``toff`` (et, stream);
-        ``deflection`` and ``tnd`` (et, position, diode, stream), position 0 the antenna, 1 the load.
-    """
-    columns, et, told = _read(granules, span, clock)
-
-    def block(name: str) -> Floats:
-        return np.stack([columns[f"{s}{name}"] for s in STREAMS], axis=1)
-
-    def diodes(form: str) -> Floats:
-        return np.stack([np.stack([block(form.format(d, p)) for d in (1, 2, 3)], 1) for p in "AR"], axis=1)
-
-    per, each = ("et", "stream"), ("et", "position", "diode", "stream")
-    dataset = xr.Dataset(
-        {
-            "temperature": (("et", "sensor"), np.stack([columns[name] for name in SENSORS], axis=1)),
-            "antenna_counts": (per, block("AntCnt"), {"units": "1"}),
-            "reference_counts": (per, block("RefCnt"), {"units": "1"}),
-            "ta": (per, block("TA"), {"units": "K"}),
-            "toff": (per, block("TOFF"), {"units": "K"}),
-            "deflection": (each, diodes("ND{}{}Cnt"), {"units": "1"}),
-            "tnd": (each, diodes("TND{}{}"), {"units": "K"}),
-        },
-        coords={"et": ("et", et, {"units": "s"}), "stream": list(STREAMS), "sensor": list(SENSORS)},
-    )
-    return dataset.merge(told).assign_attrs(told.attrs)
-
-
-def read_grdr(granules: Sequence[Granule], span: Span | None, clock: Sclk) -> xr.Dataset:
-    """Read GRDR files: `RawFormat.read`.
-
-    Returns
-    -------
-    xr.Dataset
-        per antenna (et, antenna): ``gal_lon``, ``gal_lat``, ``gal_rot``, ``j2000_lon``, ``j2000_lat``, ``j2000_rot``,
-        ``pg_lon``, ``pg_lat``, ``pc_lon``, ``pc_lat``, ``emission``, ``range`` (NaN off the planet), ``angle`` (rad);
-        ``centre``, ``jdss``, ``jmag``, ``s3rh`` (et, antenna, xyz); of the spacecraft (et): the other columns by name.
-    """
-    columns, et, told = _read(granules, span, clock)
-    antennas = range(1, RECEIVERS + 1)
-
-    def per(form: str) -> tuple[tuple[str, ...], Floats]:
-        return ("et", "antenna"), np.stack([columns[form.format(n)] for n in antennas], axis=1)
-
-    def vectors(form: str) -> tuple[tuple[str, ...], Floats]:
-        stacked = [np.stack([columns[form.format(x, n)] for x in "xyz"], axis=1) for n in antennas]
-        return ("et", "antenna", "xyz"), np.stack(stacked, axis=1)
-
-    data = {
-        **{f"gal_{k}": per(f"gal_{k}_{b}{{}}") for k, b in (("lon", "B"), ("lat", "B"), ("rot", "A"))},
-        **{f"j2000_{k}": per(f"J2000_{k}_{b}{{}}") for k, b in (("lon", "B"), ("lat", "B"), ("rot", "A"))},
-        **{f"{s.lower()}_{k}": per(f"{s}_{k}_JsB{{}}") for s in ("PG", "PC") for k in ("lon", "lat")},
-        "emission": per("emssn_angle_JsB{}"),
-        "range": per("range_JsB{}"),
-        "angle": per("angle_JnJc_B{}"),
-        "centre": vectors("F{1}_dc{0}_JnJc"),
-        **{f.lower(): vectors(f"{f}_{{}}_B{{}}") for f in ("JDSS", "JMag", "S3RH")},
-    }
-    rest = [name for name in COLUMNS["grdr"] if name in columns and name.endswith(("JnJc", "JcJn")) and name[0] != "F"]
-    data |= {name: (("et",), columns[name]) for name in rest}
-    dataset = xr.Dataset(data, coords={"et": ("et", et, {"units": "s"})})
-    return dataset.merge(told).assign_attrs(told.attrs)
-
-
 EDR_FORMAT = RawFormat("mwr.edr", "Hourly raw counts (EDR)", NAME.pattern.replace("DR|RI|RG", "DR"), open_csv, read_edr)
-IRDR_FORMAT = RawFormat(
-    "mwr.irdr", "Instrument RDR of the archive", NAME.pattern.replace("DR|RI|RG", "RI"), open_csv, read_irdr,
-    level="calibrated",
-)  # fmt: skip
-GRDR_FORMAT = RawFormat(
-    "mwr.grdr", "Geometry RDR of the archive", NAME.pattern.replace("DR|RI|RG", "RG"), open_csv, read_grdr,
-    level="calibrated",
-)  # fmt: skip

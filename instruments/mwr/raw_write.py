@@ -31,7 +31,7 @@ def _form(kind: str, name: str) -> str:
         return "%.0f"
     if name.endswith("Cnt"):
         return "%.2f"
-    if "_dc" in name or name.startswith(("JDSS", "JMag")) or (name.startswith("S3RH") and name.endswith(tuple("123456"))):
+    if "_dc" in name or (name.startswith(("JDSS", "JMag", "S3RH")) and "_B" in name):
         return "%.6f"
     return "%.4f"
 
@@ -57,7 +57,7 @@ def write_csv(
     utc = format_utc(et, day_of_year=True)
     if kind == "edr":
         ticks = clock_counter(clock, et)
-        known |= {"t_sclk_s": ticks // TICKS, "t_sclk_tick": ticks % TICKS}
+        known |= {"t_sclk_s": (ticks // TICKS).astype(float), "t_sclk_tick": (ticks % TICKS).astype(float)}
     else:
         known["t_ephem_time"] = et
     values = np.column_stack([np.asarray(known[n], np.float64) for n in COLUMNS[kind] if n != "t_utc_doy"])
@@ -65,7 +65,9 @@ def write_csv(
     paths = []
     for name in np.unique(hour):
         rows = hour == name
-        paths.append(_write_hour(folder, kind, pass_number, et[rows], utc[rows], values[rows], clock, simulated, version))
+        paths.append(
+            _write_hour(folder, kind, pass_number, et[rows], utc[rows], values[rows], clock, simulated, version)
+        )
     return paths
 
 
@@ -92,10 +94,12 @@ def _write_hour(
     with path.open("wb") as file:
         file.write(header(kind))
         for start in range(0, len(et), BLOCK):
-            block = _rows(forms, COLUMNS[kind].index("t_utc_doy"), utc[start : start + BLOCK], values[start : start + BLOCK])
+            part = slice(start, start + BLOCK)
+            block = _rows(forms, COLUMNS[kind].index("t_utc_doy"), utc[part], values[part])
             digest.update(block)
             file.write(block)
-    start_stop = labels.Times(utc[0], utc[-1], clock.format(clock.to_ticks(et[0])), clock.format(clock.to_ticks(et[-1])))
+    counts = [clock.format(float(tick)) for tick in clock.to_ticks(et[[0, -1]])]
+    start_stop = labels.Times(str(utc[0]), str(utc[-1]), *counts)
     label = write_label(labels.pds3(path.name, kind, len(et), start_stop, digest.hexdigest(), simulated))
     path.with_suffix(".LBL").write_text(label, "ascii", newline="")
     (path.parent / FORMATS[kind]).write_text(write_label(labels.format_file(kind)), "ascii", newline="")
@@ -107,9 +111,7 @@ def _rows(forms: list[str], at: int, utc: NDArray[np.str_], values: Floats) -> b
     """Rows as text; Python's formatting of whole rows is faster than the writers of polars and pandas."""
     whole = values.tolist()
     line = ",".join(forms) + "\r\n"
-    text = "".join(
-        line % (*row[:at], when, *row[at:]) for row, when in zip(whole, utc.tolist(), strict=True)
-    )
+    text = "".join(line % (*row[:at], when, *row[at:]) for row, when in zip(whole, utc.tolist(), strict=True))
     return (text.replace("nan", "") if np.isnan(values).any() else text).encode("ascii")
 
 

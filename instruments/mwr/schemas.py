@@ -13,7 +13,7 @@ DIODE_FAILED = Flag(
 )
 REFERENCE_LOST = Flag(17, "no_reference", "no counts of the internal load, no temperatures or no gain near this time")
 EQUATION = Flag(18, "equation_differs", "TA of the archive is not TOFF + (AntCnt - RefCnt) / G of its own columns")
-UNRESOLVED = Flag(19, "disc_unresolved", "Jupiter is so small in the sky that the model of the beam does not resolve it")
+UNRESOLVED = Flag(19, "disc_unresolved", "Jupiter is too small in the sky for the model of the beam to resolve it")
 NO_INFORMATION = Flag(20, "not_determined", "the records of the pass hardly constrain this coefficient")
 BELTS_BRIGHT = Flag(21, "belts_bright", "synchrotron emission is a large part of the uncertainty", condition=True)
 FLAGS = (DIODE_FAILED, REFERENCE_LOST, EQUATION, UNRESOLVED, NO_INFORMATION, BELTS_BRIGHT)
@@ -70,8 +70,8 @@ GAIN = Schema(
             ),
             quality="quality",
         ),
-        Variable("smoothing_error", ("et", "stream"), "float64", "1", "relative one sigma of the smoothed noise (diagnostic)"),
-        Variable("diode_error", ("et", "stream"), "float64", "1", "relative one sigma of the diodes behind it (diagnostic)"),
+        Variable("smoothing_error", ("et", "stream"), "float64", "1", "relative sigma of smoothed noise (diagnostic)"),
+        Variable("diode_error", ("et", "stream"), "float64", "1", "relative sigma of the diodes used (diagnostic)"),
         Variable("diode_used", ("et", "stream", "diode"), "int8", "1", "1 where a diode is in the gain (flag)"),
         Variable(
             "diode_ratio", ("et", "stream", "diode"), "float32", "1",
@@ -87,7 +87,7 @@ GAIN = Schema(
         Variable("compression_diodes", ("stream",), "float64", "1", "compression by the diodes alone (diagnostic)"),
         Variable("compression_diodes_sigma", ("stream",), "float64", "1", "its one sigma (diagnostic)"),
         Variable(
-            "coupling", ("stream",), "float64", "1", "deflection in the antenna over that in the load position (diagnostic)"
+            "coupling", ("stream",), "float64", "1", "antenna over load position deflection (diagnostic)"
         ),
         Variable("level", ("stream",), "float64", "1", "mean of 2 x + d over the deflections used (diagnostic)"),
         _quality("et", "stream"),
@@ -132,7 +132,7 @@ COMPONENTS = Schema(
     version=1,
     index="et",
     variables=(
-        _temperature("ta_planet", ("et", "channel"), "antenna temperature less galaxy, background and belts", 8, "quality"),
+        _temperature("ta_planet", ("et", "channel"), "antenna temperature less galaxy, sky and belts", 8, "quality"),
         Variable(
             "background", ("et", "channel"), "float32", "K", "galaxy and cosmic background in the beam (model)",
             source=f"{README}, step 7", uncertainties=_COMPONENT, quality="model_quality",
@@ -145,7 +145,7 @@ COMPONENTS = Schema(
             "planet_model", ("et", "channel"), "float32", "K", "Jupiter in the beam, by its mean brightness (model)",
             source=f"{README}, step 7", uncertainties=_COMPONENT, quality="model_quality",
         ),
-        Variable("planet_fraction", ("et", "channel"), "float32", "1", "part of the beam that is on Jupiter (diagnostic)"),
+        Variable("planet_fraction", ("et", "channel"), "float32", "1", "part of the beam on Jupiter (diagnostic)"),
         Variable("emission", ("et", "channel"), "float32", "degree", "emission angle at the boresight (diagnostic)"),
         Variable("longitude", ("et", "channel"), "float32", "degree", "System III east longitude there (diagnostic)"),
         Variable("latitude", ("et", "channel"), "float32", "degree", "planetocentric latitude there (diagnostic)"),
@@ -162,7 +162,11 @@ ANCHOR = Schema(
     index=None,
     variables=(
         Variable(
-            "residual", ("channel",), "float64", "K", "antenna temperature of the open sky, measured less modelled",
+            "residual",
+            ("channel",),
+            "float64",
+            "K",
+            "antenna temperature of the open sky, measured less modelled",
             source=f"{README}, step 9",
             uncertainties=(Uncertainty("random", ("channel",)), Uncertainty("systematic", ("channel",))),
             quality="quality",
@@ -170,7 +174,11 @@ ANCHOR = Schema(
         ),
         Variable("sky", ("channel",), "float64", "K", "modelled brightness of that sky (diagnostic)"),
         Variable(
-            "slope", ("channel",), "float64", "1", "factor on TA - TOFF that makes the residual vanish",
+            "slope",
+            ("channel",),
+            "float64",
+            "1",
+            "factor on TA - TOFF that makes the residual vanish",
             source=f"{README}, step 9",
             uncertainties=(Uncertainty("random", ("channel",)), Uncertainty("systematic", ("channel",))),
             quality="quality",
@@ -213,7 +221,7 @@ BRIGHTNESS = Schema(
     ),
     coords=(
         CHANNEL,
-        Variable("latitude", ("latitude",), "float64", "degree", "planetocentric latitude of the nodes, linear between"),
+        Variable("latitude", ("latitude",), "float64", "degree", "planetocentric; brightness is linear between"),
         Variable("angle", ("angle",), "float64", "degree", "emission angle"),
     ),
     sizes={"channel": 6, "coefficient": 3, "coefficient_other": 3},

@@ -2,7 +2,7 @@
 
 Derived from how a radiometer works, not by turning the calibration round: the beam is integrated over rays drawn from
 it, a record is the integral over its 100 ms, the way to the detector is a cascade of two-ports whose matrices are
-multiplied, the detector's law is solved for the counts. The values of the calibration tables are the instrument's truth.
+multiplied, the detector's law is solved for the counts. The values of the calibration tables are its truth.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from instruments.mwr.layout import CHANNELS, RECEIVER_OF_STREAM, RECEIVERS, SENS
 from instruments.mwr.raw_write import write_csv
 from pipeline.clock import Span
 from pipeline.instrument import Truth
+from pipeline.jupiter.shape import EQUATORIAL_RADIUS
 from pipeline.scene.microwave import FREQUENCIES, STEP, MicrowaveSky, microwave_sky, seen
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class InBeam:
 
 @dataclass(frozen=True)
 class Physical:
-    """Physical temperatures at n times, K: load, diodes (n, receiver), elements of the front end (n, receiver, element)."""
+    """Physical temperatures at n times, K: load, diodes (n, receiver), elements of the front (n, receiver, element)."""
 
     load: Array
     diode: Array
@@ -105,9 +106,9 @@ def truth_tables(et: float) -> Known:
 def slots(span: Span) -> tuple[Array, NDArray[np.uint8]]:
     """Middle and switch state of every slot in a span."""
     number = int(span.duration / SLOT)
-    et = span.start + (np.arange(number) + 0.5) * SLOT
+    et = np.asarray(span.start + (np.arange(number) + 0.5) * SLOT, np.float64)
     cycle = np.concatenate([np.array([*SEQUENCE, other], np.uint8) for other in OTHERS])
-    return et, np.resize(cycle, number)
+    return et, np.resize(cycle, number).astype(np.uint8)
 
 
 # The sky through the beams
@@ -120,7 +121,8 @@ def in_beam(geometry: Geometry, sky: MicrowaveSky, et: Array, known: Known) -> I
     for frame, channels in (("JUNO_MWR_A1", (0,)), ("JUNO_MWR_A2", (1, 2, 3, 4, 5))):
         rays, weights = drawn_rays(known["beam"], channels)
         for part in np.array_split(np.arange(len(edges)), -(-len(edges) // CHUNK)):
-            for whole, value in zip(parts, _seen_by(geometry, sky, edges[part], frame, channels, rays, weights), strict=True):
+            values = _seen_by(geometry, sky, edges[part], frame, channels, rays, weights)
+            for whole, value in zip(parts, values, strict=True):
                 whole[part[:, None], channels] = value
     means = []
     for whole in parts:
@@ -184,7 +186,9 @@ def physical(et: Array) -> Physical:
     slow = np.sin(et[:, None] / 4000.0 + number)
     load = 292.0 + 0.5 * number + 0.8 * slow
     diode = 293.0 + 0.4 * number + 0.8 * slow
-    elements = np.stack([168.0 + 4.0 * number + 2.0 * slow, 235.0 + 3.0 * number + 1.5 * slow, 289.0 + number + slow], 2)
+    elements = np.stack(
+        [168.0 + 4.0 * number + 2.0 * slow, 235.0 + 3.0 * number + 1.5 * slow, 289.0 + number + slow], 2
+    )
     return Physical(load, diode, elements)
 
 
@@ -203,8 +207,8 @@ def photons(temperature: Array, frequency: Array) -> Array:
 def through(ta: Array, now: Physical, chain: dict[str, Array], frequency: Array) -> Array:
     """Brightness at the receivers' input of the antenna temperature, K (n, receiver): a cascade of two-ports.
 
-    Each port adds its noise to what it lets through, ``(T, 1) -> [[a, (1 - a) T_port], [0, 1]] (T, 1)``; at the last one
-    the part g of the receiver's own noise comes back in place of what is reflected.
+    Each port adds its noise to what it lets through, ``(T, 1) -> [[a, (1 - a) T_port], [0, 1]] (T, 1)``; at the last
+    one the part g of the receiver's own noise comes back in place of what is reflected.
     """
     cascade = np.zeros((*ta.shape, 2, 2))
     cascade[..., 0, 0] = cascade[..., 1, 1] = 1.0
@@ -276,9 +280,12 @@ def write_edr(
     scene: Scene, folder: Path, et: Array, state: NDArray[np.uint8], counts: Array, known: Known, rng: Generator
 ) -> NDArray[np.bool_]:
     """Write the hourly files; returns which slots come through undamaged."""
-    columns: dict[str, Array] = {"sequence": np.arange(len(et)) % 65536, "crc_error": np.zeros(len(et))}
+    columns: dict[str, Array] = {
+        "sequence": np.arange(len(et), dtype=np.float64) % 65536,
+        "crc_error": np.zeros(len(et)),
+    }
     for k, name in enumerate(STREAMS):
-        columns |= {f"{name}Cnt": counts[:, k], f"{name}State": state}
+        columns |= {f"{name}Cnt": counts[:, k], f"{name}State": state.astype(np.float64)}
     sensors = housekeeping(physical(et), known["thermal"], rng)
     columns |= {name: sensors[:, k] for k, name in enumerate(SENSORS)}
     there = np.ones(len(et), bool)
@@ -303,7 +310,8 @@ def temperatures(et: Array, ta: Array) -> xr.Dataset:
 
 def true_gain(scene: Scene, known: Known) -> xr.Dataset:
     """Truth of the gain at the middles of 30 s."""
-    et = (np.arange(np.ceil(scene.span.start / 30.0), np.floor(scene.span.stop / 30.0)) + 0.5) * 30.0
+    first, last = np.ceil(scene.span.start / 30.0), np.floor(scene.span.stop / 30.0)
+    et = np.asarray((np.arange(first, last) + 0.5) * 30.0, np.float64)
     lets = (10.0 ** (-known["chain"]["loss"] / 10.0)).prod(axis=1) * (1.0 - known["chain"]["reflection"])
     gains = receiver_gains(et, scene.pass_.et) * lets[OF_STREAM]
     return xr.Dataset(
@@ -314,7 +322,7 @@ def true_gain(scene: Scene, known: Known) -> xr.Dataset:
 
 def true_brightness(scene: Scene, sky: MicrowaveSky) -> xr.Dataset:
     """Truth of the brightness at the nodes of latitude that were seen from near and at many angles; NaN elsewhere."""
-    latitude = np.arange(len(sky.table)) * STEP - 90.0
+    latitude = np.linspace(-90.0, 90.0, len(sky.table))
     below = _well_seen(scene, latitude)
     angle = np.array([0.0, 15.0, 30.0, 45.0, 53.0])
     mu = np.cos(np.radians(angle))
@@ -325,14 +333,15 @@ def true_brightness(scene: Scene, sky: MicrowaveSky) -> xr.Dataset:
 
 
 def _well_seen(scene: Scene, latitude: Array) -> NDArray[np.bool_]:
-    """Nodes that a boresight met both below 20 and above 40 degrees of emission, from within 1.6 radii of the centre."""
+    """Nodes that a boresight met both below 20 and above 40 degrees of emission, from within 1.6 radii."""
     et = np.arange(scene.span.start, scene.span.stop, 0.5)
     origin = scene.geometry.position("IAU_JUPITER", et)
-    near = np.sqrt((origin**2).sum(axis=1)) < 1.6 * 71492.0
+    near = np.sqrt((origin**2).sum(axis=1)) < 1.6 * EQUATORIAL_RADIUS
     axis = scene.geometry.rotation("JUNO_MWR_A2", "IAU_JUPITER", et)[:, :, 2]
     _, where, mu = (part[near, 0] for part in seen(origin, axis[:, None, :]))
     met = np.isfinite(mu)
     node = np.rint((where[met] - latitude[0]) / STEP).astype(np.intp)
     emission = np.degrees(np.arccos(np.clip(mu[met], -1.0, 1.0)))
-    steep, flat = (np.bincount(node[use], minlength=len(latitude)) > 0 for use in (emission < 20.0, (emission > 40.0) & (emission < 48.0)))
+    angles = (emission < 20.0, (emission > 40.0) & (emission < 48.0))
+    steep, flat = (np.bincount(node[use], minlength=len(latitude)) > 0 for use in angles)
     return np.asarray(steep & flat)

@@ -26,7 +26,7 @@ BLOCK = 1000
 GALAXY_FREQUENCY = 0.408
 # Rays are some degrees apart: a smaller disc, of this radius in degrees, falls between them.
 SMALLEST_DISC = 12.0
-# Part of a beam that the rays put on the wrong side of the limb, root mean square along a spin (tests, against finer rays).
+# Part of a beam that the rays put on the wrong side of the limb, root mean square along a spin (tests: finer rays).
 QUADRATURE = 0.005
 MODELS = ("background", "synchrotron", "planet_model")
 
@@ -62,7 +62,9 @@ def components(
         for name, value in found.items():
             target = spread if name == "spread" else values[name]
             target[:, receivers] = knots.mean(value)
-        values["synchrotron"][:, receivers] = coarse.mean(belts_in_beam(geometry, frame, receivers, coarse.et, sampled, receiver, sky))
+        values["synchrotron"][:, receivers] = coarse.mean(
+            belts_in_beam(geometry, frame, receivers, coarse.et, sampled, receiver, sky)
+        )
         axis = np.broadcast_to([0.0, 0.0, 1.0], (len(et), 3))
         seen = surface_points(geometry, et, axis, frame=frame)
         for name, value in (
@@ -73,7 +75,14 @@ def components(
 
 
 def in_beam(
-    geometry: Geometry, frame: str, receivers: list[int], et: Array, sampled: Rays, receiver: Table, sky: Table, limb: Table
+    geometry: Geometry,
+    frame: str,
+    receivers: list[int],
+    et: Array,
+    sampled: Rays,
+    receiver: Table,
+    sky: Table,
+    limb: Table,
 ) -> dict[str, Array]:
     """Models of the sky through the beams of receivers whose antennas look one way, K (n, receiver).
 
@@ -86,11 +95,13 @@ def in_beam(
     cosmic = beams.cosmic(sky, frequency)
     for part, _, _, met in blocks(geometry, frame, et, sampled):
         open_sky = ~met.hit
-        at_408 = np.where(open_sky, beams.galaxy(beams.looks(geometry, frame, "J2000", et[part], sampled.directions), sky), 0.0)
+        at_408 = np.where(
+            open_sky, beams.galaxy(beams.looks(geometry, frame, "J2000", et[part], sampled.directions), sky), 0.0
+        )
         u, v = (np.where(met.hit, term, 0.0) for term in beams.limb_terms(met.mu))
         for k, n in enumerate(receivers):
             weights = sampled.weights[n]
-            fraction = weighted(met.hit, weights)
+            fraction = weighted(met.hit.astype(np.float64), weights)
             out["planet_fraction"][part, k] = fraction
             out["galaxy"][part, k] = scale[n] * weighted(at_408, weights)
             out["background"][part, k] = cosmic[n] * (1.0 - fraction) + out["galaxy"][part, k]
@@ -136,7 +147,9 @@ def _finished(
     open_sky = np.maximum(1.0 - values["planet_fraction"], QUADRATURE)
     misplaced = values["background"] / open_sky * QUADRATURE
     errors = {
-        "background": np.sqrt((values["galaxy"] * galaxy_error) ** 2 + float(sky["background"].sigma) ** 2 + misplaced**2),
+        "background": np.sqrt(
+            (values["galaxy"] * galaxy_error) ** 2 + float(sky["background"].sigma) ** 2 + misplaced**2
+        ),
         "synchrotron": values["synchrotron"] * float(sky["belts_scale"].sigma) / float(sky["belts_scale"].value),
         "planet_model": spread,
     }

@@ -85,9 +85,8 @@ def windows(et: Array, value: Array) -> Windows:
     size = int(place[-1]) + 1
     # Times are summed relative to their bin, which keeps the digits.
     middle = (first + np.arange(size) + 0.5) * BIN
-    count = np.bincount(place, minlength=size).astype(float)
-    sums = np.bincount(place, value, minlength=size)
-    shift = np.bincount(place, et - middle[place], minlength=size)
+    count, sums = (np.bincount(place, w, minlength=size).astype(np.float64) for w in (None, value))
+    shift = np.bincount(place, et - middle[place], minlength=size).astype(np.float64)
     number = _over_window(count)
     there = number > 0
     total = np.where(there, number, 1.0)

@@ -1,4 +1,4 @@
-"""The microwave sky of a simulated pass: Jupiter's thermal emission, its radiation belts, the galaxy and the background.
+"""The microwave sky of a simulated pass: Jupiter's thermal emission and radiation belts, galaxy and background.
 
 Brightness is in K of the Rayleigh-Jeans law, at MWR's six frequencies. The thermal emission is the published mean; the
 belts and the galaxy are of the size and shape known, in simple closed forms: what an instrument makes of them is tested
@@ -27,7 +27,7 @@ BACKGROUND = 2.725
 FAR = 1e4  # radii, in place of an infinite path
 STEP = 5.0  # degrees between the latitudes of the table
 
-# Galactic pole and centre, J2000 (rows of the rotation from J2000 to galactic axes; Hipparcos catalogue, vol. 1, 1.5.3).
+# Rows of the rotation from J2000 to galactic axes (Hipparcos catalogue, vol. 1, section 1.5.3).
 GALACTIC = np.array(
     [
         [-0.0548755604, -0.8734370902, -0.4838350155],
@@ -71,7 +71,7 @@ class Belts:
         t, a = np.radians(self.tilt), np.radians(self.azimuth)
         across = np.array([np.cos(t) * np.cos(a), np.cos(t) * np.sin(a), -np.sin(t)])
         along = np.array([-np.sin(a), np.cos(a), 0.0])
-        return self.radius * (np.cos(angle)[:, None] * across + np.sin(angle)[:, None] * along)
+        return np.asarray(self.radius * (np.cos(angle)[:, None] * across + np.sin(angle)[:, None] * along))
 
     def at_1_ghz(self, origin: Floats, direction: Floats, length: Floats) -> Floats:
         """Brightness along paths in System III: from `origin` (n, 3), km, along unit vectors (n, k, 3), K (n, k).
@@ -91,7 +91,7 @@ class Belts:
             along /= scale
             total += np.exp(-miss / scale**2) * (erf(end / scale - along) + erf(along))
         total *= np.float32(0.5)
-        return self.brightness * total
+        return self.brightness * total.astype(np.float64)
 
 
 def coefficients() -> Floats:
