@@ -163,7 +163,8 @@ def belts(position: Array, look: Array, distance: Array, sky: Table) -> Array:
     """Brightness of the radiation belts at 1 GHz along rays, K (n, k): a ring of Gaussian clouds in closed form.
 
     In the frame of the dipole the ring lies in the plane z = 0. A cloud of width s at a distance m from the ray,
-    abreast of it after l, gives ``exp(-m^2 / 2 s^2) (erf(l / s sqrt 2) + erf((D - l) / s sqrt 2)) / 2`` up to distance D.
+    abreast of it after l, gives ``exp(-m^2 / 2 s^2) (erf(l / s sqrt 2) + erf((D - l) / s sqrt 2)) / 2``
+    up to a distance D.
     """
     tilt, azimuth = np.radians(float(sky["belts_tilt"].value)), np.radians(float(sky["belts_azimuth"].value))
     st, ct, sa, ca = np.sin(tilt), np.cos(tilt), np.sin(azimuth), np.cos(azimuth)
