@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import numpy as np
@@ -56,8 +56,11 @@ def gain(
     scalars = {name: np.full(len(STREAMS), np.nan) for name in SCALARS}
     own = noise_diode["brightness"].sigma / noise_diode["brightness"].value
     for s, receiver in enumerate(RECEIVER_OF_STREAM):
+        table, sigma = (float(a[s]) for a in (detector["compression"].value, detector["compression"].sigma))
         data = _Stream.of(deflections, s, place, len(nodes))
-        fit = data.compression(detector["compression"].value[s], detector["compression"].sigma[s], nodes, smoothing)
+        # A diode that fails would bend the line that gives the compression.
+        agreeing = data.only(data.checked(table)[1])
+        fit = agreeing.compression(table, sigma, nodes, smoothing)
         for name in SCALARS:
             scalars[name][s] = fit[name]
         bins, used[:, s], ratio[:, s] = data.checked(fit["compression"])
@@ -146,6 +149,12 @@ class _Stream:
         position = dataset["position"].values[good, s]
         et = dataset["et"].values[good]
         return cls(et, deflection, sigma, base, tnd, diode, position, place[good], size)
+
+    def only(self, good: NDArray[np.int8]) -> _Stream:
+        """The deflections of those diodes in those bins (bin, diode)."""
+        keep = good[self.place, self.diode] == 1
+        names = ("et", "deflection", "sigma", "base", "tnd", "diode", "position", "place")
+        return replace(self, **{name: getattr(self, name)[keep] for name in names})
 
     def gains(self, compression: float) -> tuple[Array, Array]:
         """Gain by each deflection and its variance."""

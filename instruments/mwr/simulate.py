@@ -42,13 +42,14 @@ RAYS = 320
 # Belts and galaxy are seen at every so many knots: they matter in wide beams alone.
 BELT_KNOTS = 2
 CHUNK = 1500  # knots at a time
+IRDR_LENGTH = 60.0  # seconds at the beginning
 # One slot in six is not on the antenna (30 000 of 36 000 records an hour are): the load, or one of the six
 # combinations of diode and position in turn. The flight sequence is not public.
 ON_ANTENNA, LOAD = 0, 4
 SEQUENCE = [0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0]
 OTHERS = (1, 5, 2, 6, 3, 7)
 # Receivers: counts per kelvin of each stream, noise temperature; of the size such receivers have.
-GAINS = np.array([20.0, 40.0, 28.0, 56.0, 45.0, 55.0, 60.0, 60.0])
+GAINS = np.array([20.0, 40.0, 28.0, 48.0, 45.0, 55.0, 60.0, 60.0])
 NOISE = np.array([350.0, 320.0, 300.0, 320.0, 380.0, 420.0])
 OF_STREAM = list(RECEIVER_OF_STREAM)
 
@@ -77,7 +78,13 @@ class Physical:
 
 
 def simulate(scene: Scene, raw_folder: Path, scale: Literal["demo", "full"], rng: Generator) -> Iterator[Truth]:
-    """Write the EDR of the scene below `raw_folder`; yields the truth. Some rows are lost or damaged."""
+    """Write the EDR of the scene, and an IRDR of its first minute, below `raw_folder`; yields the truth.
+
+    Some rows are lost or damaged.
+    """
+    # It builds on this module.
+    from instruments.mwr.simulate_rdr import write_irdr
+
     known = truth_tables(scene.pass_.et)
     et, state = slots(scene.span)
     sky = microwave_sky()
@@ -86,6 +93,8 @@ def simulate(scene: Scene, raw_folder: Path, scale: Literal["demo", "full"], rng
     counts = detected(beam.total, state, gains, physical(et), known, rng)
     kept = write_edr(scene, raw_folder, et, state, counts, known, rng)
     antenna = state == ON_ANTENNA
+    first = np.flatnonzero(antenna & (et < et[0] + IRDR_LENGTH))
+    write_irdr(scene, raw_folder, et[first], beam.total[first], counts[first], gains[first], known)
     lost = {"injected": float(np.mean(~kept[antenna]))}
     yield Truth("mwr.antenna_temperature", "", temperatures(et[antenna], beam.total[antenna]).assign_attrs(lost))
     yield Truth("mwr.gain", "", true_gain(scene, known))

