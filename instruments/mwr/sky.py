@@ -61,10 +61,10 @@ def components(
         found = in_beam(geometry, frame, receivers, knots.et, sampled, receiver, sky, limb)
         for name, value in found.items():
             target = spread if name == "spread" else values[name]
-            target[:, receivers] = knots.mean(value)
-        values["synchrotron"][:, receivers] = coarse.mean(
-            belts_in_beam(geometry, frame, receivers, coarse.et, sampled, receiver, sky)
-        )
+            # A cubic may dip below nothing.
+            target[:, receivers] = np.maximum(knots.mean(value), 0.0)
+        of_belts = belts_in_beam(geometry, frame, receivers, coarse.et, sampled, receiver, sky)
+        values["synchrotron"][:, receivers] = np.maximum(coarse.mean(of_belts), 0.0)
         axis = np.broadcast_to([0.0, 0.0, 1.0], (len(et), 3))
         seen = surface_points(geometry, et, axis, frame=frame)
         for name, value in (

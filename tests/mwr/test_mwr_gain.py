@@ -23,7 +23,9 @@ from pipeline.testing.pulls import compare_to_truth
 LENGTH = 1200.0
 
 
-def counted(gains: np.ndarray | None = None, broken: tuple[int, float] | None = None, seed: int = 3) -> tuple[xr.Dataset, np.ndarray]:
+def counted(
+    gains: np.ndarray | None = None, broken: tuple[int, float] | None = None, seed: int = 3
+) -> tuple[xr.Dataset, np.ndarray]:
     """Raw data of twenty minutes of a scene that swings between open sky and Jupiter, with gains of one's own.
 
     Parameters
@@ -54,7 +56,13 @@ def counted(gains: np.ndarray | None = None, broken: tuple[int, float] | None = 
             "housekeeping": (("et", "sensor"), sensors),
             "events": (("record", "event"), np.zeros((0, 5), np.int32)),
         },
-        coords={"et": et, "stream": list(STREAMS), "sensor": list(SENSORS), "et_event": ("record", np.zeros(0)), "event": list(raw.EVENTS)},
+        coords={
+            "et": et,
+            "stream": list(STREAMS),
+            "sensor": list(SENSORS),
+            "et_event": ("record", np.zeros(0)),
+            "event": list(raw.EVENTS),
+        },
     )
     return data, ta
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -84,7 +85,9 @@ def test_high_and_low_gain_agree_and_the_weight_is_on_the_finer(loop: Loop) -> N
     made = loop.products[TA]
     own = made["ta_stream"].values
     assert np.nanmean(np.abs(own[:, 0] - own[:, 1])) < 0.3 * np.nanmean(made["ta_random"].values[:, 0])
-    assert np.nanmean(np.abs(made["ta"].values[:, 0] - own[:, 1])) < np.nanmean(np.abs(made["ta"].values[:, 0] - own[:, 0]))
+    assert np.nanmean(np.abs(made["ta"].values[:, 0] - own[:, 1])) < np.nanmean(
+        np.abs(made["ta"].values[:, 0] - own[:, 0])
+    )
 
 
 # What the loop must notice
@@ -192,7 +195,7 @@ def test_seven_segments_give_what_one_gives(loop: Loop) -> None:
     et = loop.raw["et"].values
     for product in ("mwr.deflections", TA, "mwr.components"):
         parts = []
-        for low, high in zip(edges[:-1], edges[1:], strict=True):
+        for low, high in pairwise(edges):
             span = Span(low, high)
             part = loop.raw.isel(et=span.pad(halo).contains(et), record=slice(0, 0))
             if product == "mwr.deflections":

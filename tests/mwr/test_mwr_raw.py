@@ -26,7 +26,9 @@ READERS = {"edr": raw.read_edr, "irdr": rdr.read_irdr, "grdr": rdr.read_grdr}
 ROWS = 400
 
 
-def written(folder: Path, kind: str, rows: int = ROWS, start: float = -600.0) -> tuple[Path, dict[str, np.ndarray], np.ndarray]:
+def written(
+    folder: Path, kind: str, rows: int = ROWS, start: float = -600.0
+) -> tuple[Path, dict[str, np.ndarray], np.ndarray]:
     rng = np.random.default_rng(1)
     et = PASS.et + start + 0.1 * np.arange(rows)
     columns = {name: np.round(rng.normal(300.0, 90.0, rows), 4) for name in layout.COLUMNS[kind]}
@@ -168,7 +170,9 @@ def test_time_of_the_rdr_may_count_from_midnight(tmp_path: Path) -> None:
     """Its label says "since 12:00 AM Jan. 1, 2000": noon or midnight is told by the UTC beside it."""
     path, _, et = written(tmp_path, "irdr", rows=5)
     lines = path.read_bytes().split(b"\r\n")
-    late = [b",".join([b"%.5f" % (float(line.split(b",", 1)[0]) + 43200.0), line.split(b",", 1)[1]]) for line in lines[1:-1]]
+    late = [
+        b",".join([b"%.5f" % (float(line.split(b",", 1)[0]) + 43200.0), line.split(b",", 1)[1]]) for line in lines[1:-1]
+    ]
     path.write_bytes(b"\r\n".join([lines[0], *late, b""]))
     np.testing.assert_allclose(read(path, "irdr")["et"].values, et, atol=2e-5)
 
@@ -202,7 +206,7 @@ def test_a_row_whose_checksum_failed_has_no_values(tmp_path: Path) -> None:
 
 
 def test_a_last_row_cut_short_is_left_out_and_counted(tmp_path: Path) -> None:
-    path, _, et = written(tmp_path, "edr", rows=20)
+    path, _, _ = written(tmp_path, "edr", rows=20)
     path.write_bytes(path.read_bytes()[:-30])
     data = read(path, "edr")
     assert data.sizes["et"] == 19
@@ -237,7 +241,10 @@ DAMAGE = {
     "header only": (edit(lambda b: b.split(b"\n")[0] + b"\n"), "no row of data"),
     "another header": (edit(lambda b: b.replace(b"R1_2Cnt", b"R1_2Foo", 1)), "'R1_2Foo', 'R1_2Cnt' is expected"),
     "a column less": (edit(lambda b: b.replace(b",crc_error", b"", 1)), "'nothing', 'crc_error' is expected"),
-    "a field too few": (edit(lambda b: b.replace(b",0\r\n", b"\r\n", 9).replace(b",0\r\n", b"\r\n", 1)), "91 fields, 92"),
+    "a field too few": (
+        edit(lambda b: b.replace(b",0\r\n", b"\r\n", 9).replace(b",0\r\n", b"\r\n", 1)),
+        "91 fields, 92",
+    ),
     "binary": (edit(lambda b: b[:700] + bytes(range(256)) * 50 + b[14000:]), "does not begin with a time|fields"),
     "clock out of range": (edit(lambda b: b.replace(b"\r\n525", b"\r\n-25", 3)), "does not begin with a time|clock"),
 }
