@@ -6,20 +6,20 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import xarray as xr
 
 sys.path.insert(0, str(Path(__file__).parent))
-from sru_scene import CLOCK, Loop, hits_of, stars_of
+from sru_scene import CLOCK, Loop, stars_of
 
 from instruments.sru import counts, quicklook
 from instruments.sru.schemas import COUNT_RATE, IMAGE
 from pipeline.dataset.context import add_context
 
 
-def test_figures_show_what_they_should(loop: Loop, tmp_path: Path) -> None:
+def test_figures_show_what_they_should(loop: Loop, hits: dict[str, xr.Dataset], tmp_path: Path) -> None:
     unit = next(u for t, u in loop.truth if t == "sru.stars")
     image = add_context(loop.images[unit], IMAGE, loop.scene.geometry, CLOCK).assign_attrs(simulated="yes")
     stars = stars_of(loop.images[unit], loop.scene)
-    hits = {u: hits_of(i) for u, i in loop.images.items()}
     rates = add_context(counts.count_rate_from_images(hits), COUNT_RATE, loop.scene.geometry, CLOCK)
     figures = {
         "image": quicklook.image(image, stars),
