@@ -175,7 +175,9 @@ def read_edr(granules: Sequence[Granule], span: Span | None, clock: Sclk) -> xr.
     start, stop = dataset["frame_et"].values, dataset["frame_stop"].values
     late = np.flatnonzero(start[1:] < stop[:-1] - 1e-3)
     if late.size:
-        raise InputError(granules[0].files["data"], f"frames overlap with those of another file at et {start[late[0] + 1]:.3f}")
+        raise InputError(
+            granules[0].files["data"], f"frames overlap with those of another file at et {start[late[0] + 1]:.3f}"
+        )
     return dataset
 
 
@@ -204,16 +206,16 @@ def _read_one(granule: Granule, span: Span | None, clock: Sclk) -> xr.Dataset:
         ):
             table = parts[index].data
             et = _ticks(path, index, table, clock) if len(table) else np.zeros(0)
-            near = slice(None) if span is None else slice(*np.searchsorted(et, [span.start - AROUND, span.stop + AROUND]))
+            near = (
+                slice(None) if span is None else slice(*np.searchsorted(et, [span.start - AROUND, span.stop + AROUND]))
+            )
             variables[f"{name}_et"] = ((name,), et[near])
             for short, column in columns.items():
                 variables[f"{name}_{short}"] = ((name,), np.asarray(table[column][near], np.float64))
     return xr.Dataset(variables)
 
 
-def _events(
-    path: Path, rows: Any, frames: Any, start: NDArray[np.float64], chosen: NDArray[np.intp]
-) -> dict[str, Any]:
+def _events(path: Path, rows: Any, frames: Any, start: NDArray[np.float64], chosen: NDArray[np.intp]) -> dict[str, Any]:
     """Events of consecutive frames with the times of their hacks, and the frames."""
     place = f"HDU {EVENTS} ({PARTS[EVENTS][0]})"
     first, count = np.asarray(frames["FIRST_ROW"], np.int64), np.asarray(frames["ROWS"], np.int64)
@@ -226,25 +228,39 @@ def _events(
     kind, x, y, height = kind[at], x[at], y[at], height[at]
     hack = kind == HACK
     if len(kind) and (kind > HACK).any():
-        raise InputError(path, f"type {kind[kind > HACK][0]} of a row is not known", f"{place}, row {_row(kind > HACK, at, begin)}")
+        raise InputError(
+            path, f"type {kind[kind > HACK][0]} of a row is not known", f"{place}, row {_row(kind > HACK, at, begin)}"
+        )
     opening = (np.cumsum(count) - count)[count > 0]
     if not hack[opening].all():
-        raise InputError(path, "a frame does not begin with a time hack", f"{place}, row {at[opening[~hack[opening]][0]] + begin + 1}")
+        raise InputError(
+            path,
+            "a frame does not begin with a time hack",
+            f"{place}, row {at[opening[~hack[opening]][0]] + begin + 1}",
+        )
     counter = x[hack].astype(np.int64)
     owner = frame[hack]
     number = np.rint(np.asarray(frames["DURATION"]) / np.asarray(frames["HACK_PERIOD"])).astype(np.int64)
     wrong = (counter < 0) | (counter >= number[owner])
     wrong[1:] |= (owner[1:] == owner[:-1]) & (np.diff(counter) <= 0)
     if wrong.any():
-        raise InputError(path, "hacks of a frame do not count up", f"{place}, row {at[hack][np.argmax(wrong)] + begin + 1}")
+        raise InputError(
+            path, "hacks of a frame do not count up", f"{place}, row {at[hack][np.argmax(wrong)] + begin + 1}"
+        )
     event = ~hack
     outside = event & ((x < 0) | (x >= COLUMNS) | (height >= LEVELS))
     if outside.any():
-        raise InputError(path, f"an event outside {COLUMNS} columns or {LEVELS} pulse heights", f"{place}, row {_row(outside, at, begin)}")
+        raise InputError(
+            path,
+            f"an event outside {COLUMNS} columns or {LEVELS} pulse heights",
+            f"{place}, row {_row(outside, at, begin)}",
+        )
     held = np.bincount(frame[event], minlength=len(first))
     if (held != np.asarray(frames["EVENTS"])).any():
         bad = int(np.argmax(held != np.asarray(frames["EVENTS"])))
-        raise InputError(path, f"frame {chosen[bad] + 1} holds {held[bad]} events, its list says {frames['EVENTS'][bad]}", place)
+        raise InputError(
+            path, f"frame {chosen[bad] + 1} holds {held[bad]} events, its list says {frames['EVENTS'][bad]}", place
+        )
     last = counter[np.cumsum(hack)[event] - 1] if hack.any() else np.zeros(0, np.int64)
     mine = frame[event]
     period = np.asarray(frames["HACK_PERIOD"])
@@ -267,7 +283,10 @@ def _row(where: NDArray[np.bool_], at: NDArray[np.int64], begin: int) -> int:
 
 
 def _empty() -> xr.Dataset:
-    names = {"event": ("et", "x", "y", "pulse_height", "number"), "frame": ("frame_et", "frame_stop", "frame_quality", "hacks_lost", "hack_period")}
+    names = {
+        "event": ("et", "x", "y", "pulse_height", "number"),
+        "frame": ("frame_et", "frame_stop", "frame_quality", "hacks_lost", "hack_period"),
+    }
     return xr.Dataset({n: ((dim,), np.zeros(0)) for dim, members in names.items() for n in members})
 
 

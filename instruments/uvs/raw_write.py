@@ -85,7 +85,9 @@ def write_edr(
         head["ORIGIN"] = SIMULATED
     path.parent.mkdir(parents=True, exist_ok=True)
     fits.HDUList(parts).writeto(path, overwrite=True)
-    label = _label(path, match["pass"], frames, parts, clock, simulated)
+    with fits.open(path) as written:
+        places = [part.fileinfo() for part in written]
+    label = _label(path, match["pass"], frames, parts, places, clock, simulated)
     path.with_suffix(".LBL").write_text(write_label(label), "ascii", newline="")
 
 
@@ -93,7 +95,10 @@ def _columns(index: int, tables: Mapping[int, Columns], parameters: Mapping[str,
     from astropy.io import fits
 
     if index == len(PARTS) - 1:
-        text = {"NAME": ("32A", np.array(list(parameters), "S32")), "VALUE": ("80A", np.array(list(parameters.values()), "S80"))}
+        text = {
+            "NAME": ("32A", np.array(list(parameters), "S32")),
+            "VALUE": ("80A", np.array(list(parameters.values()), "S80")),
+        }
     else:
         text = {n: (form, tables[index][n]) for n, form in COLUMN_FORMATS[index].items()}
     return [fits.Column(name=name, format=form, array=array) for name, (form, array) in text.items()]
@@ -108,7 +113,12 @@ def _histograms(
     number = len(frames["ROWS"])
     for k, (first, rows) in enumerate(zip(frames["FIRST_ROW"], frames["ROWS"], strict=True)):
         owner[first : first + rows] = k
-    x, y, h, owner = events["X"][event].astype(np.int64), events["Y"][event].astype(np.int64), events["PULSE_HEIGHT"][event], owner[event]
+    x, y, h, owner = (
+        events["X"][event].astype(np.int64),
+        events["Y"][event].astype(np.int64),
+        events["PULSE_HEIGHT"][event],
+        owner[event],
+    )
     image = np.bincount(y * COLUMNS + x, minlength=ROWS * COLUMNS).reshape(ROWS, COLUMNS).astype(np.int32)
     by_time = np.bincount(owner * ROWS + y, minlength=number * ROWS).reshape(number, ROWS).astype(np.int32)
     heights = []
@@ -121,7 +131,9 @@ def _histograms(
     return image, by_time, heights
 
 
-def _label(path: Path, pass_: str, frames: Columns, parts: list[Any], clock: Sclk, simulated: bool) -> dict[str, Any]:
+def _label(
+    path: Path, pass_: str, frames: Columns, parts: list[Any], places: list[Any], clock: Sclk, simulated: bool
+) -> dict[str, Any]:
     ticks = frames["SCLK_SECONDS"].astype(np.int64) * TICKS + frames["SCLK_SUBSECONDS"]
     et = clock.to_et(clock.encode(ticks[[0, -1]])) + np.array([0.0, frames["DURATION"][-1]])
     start, stop = (f"{t}" for t in format_utc(et, 3, day_of_year=True))
@@ -130,13 +142,17 @@ def _label(path: Path, pass_: str, frames: Columns, parts: list[Any], clock: Scl
         "RECORD_TYPE": "FIXED_LENGTH", "RECORD_BYTES": RECORD, "FILE_RECORDS": path.stat().st_size // RECORD,
     }  # fmt: skip
     pointers, objects = {}, {}
-    for (name, table), part in zip(PARTS, parts, strict=True):
-        place = part.fileinfo()
+    for (name, table), part, place in zip(PARTS, parts, places, strict=True):
         kind = "TABLE" if table else "IMAGE" if name == PARTS[0][0] else "QUBE"
         pointers[f"^{name}_HEADER"] = [path.name, place["hdrLoc"] // RECORD + 1]
         pointers[f"^{name}_{kind}"] = [path.name, place["datLoc"] // RECORD + 1]
         size = place["datLoc"] - place["hdrLoc"]
-        objects[f"{name}_HEADER"] = {"HEADER_TYPE": "FITS", "BYTES": size, "RECORDS": size // RECORD, "INTERCHANGE_FORMAT": "ASCII"}
+        objects[f"{name}_HEADER"] = {
+            "HEADER_TYPE": "FITS",
+            "BYTES": size,
+            "RECORDS": size // RECORD,
+            "INTERCHANGE_FORMAT": "ASCII",
+        }
         objects[f"{name}_{kind}"] = _described(part, table)
     told = {
         "DATA_SET_ID": "JNO-J-UVS-2-EDR-V1.0", "PRODUCT_ID": path.stem, "PRODUCT_TYPE": "EDR",
@@ -152,10 +168,26 @@ def _described(part: Any, table: bool) -> dict[str, Any]:
     if not table:
         axes = [int(part.header[f"NAXIS{k + 1}"]) for k in range(part.header["NAXIS"])]
         return {"LINES": axes[1], "LINE_SAMPLES": axes[0], "SAMPLE_TYPE": "MSB_INTEGER", "SAMPLE_BITS": 32}
-    kinds = {"B": "MSB_UNSIGNED_INTEGER", "I": "MSB_INTEGER", "J": "MSB_INTEGER", "K": "MSB_INTEGER", "E": "IEEE_REAL", "D": "IEEE_REAL", "A": "CHARACTER"}
+    kinds = {
+        "B": "MSB_UNSIGNED_INTEGER",
+        "I": "MSB_INTEGER",
+        "J": "MSB_INTEGER",
+        "K": "MSB_INTEGER",
+        "E": "IEEE_REAL",
+        "D": "IEEE_REAL",
+        "A": "CHARACTER",
+    }
     columns, start = [], 1
     for column in part.columns:
         size = column.dtype.itemsize
-        columns.append({"NAME": column.name, "DATA_TYPE": kinds[str(column.format)[-1]], "START_BYTE": start, "BYTES": size})
+        columns.append(
+            {"NAME": column.name, "DATA_TYPE": kinds[str(column.format)[-1]], "START_BYTE": start, "BYTES": size}
+        )
         start += size
-    return {"INTERCHANGE_FORMAT": "BINARY", "ROWS": len(part.data), "ROW_BYTES": start - 1, "COLUMNS": len(columns), "COLUMN": columns}
+    return {
+        "INTERCHANGE_FORMAT": "BINARY",
+        "ROWS": len(part.data),
+        "ROW_BYTES": start - 1,
+        "COLUMNS": len(columns),
+        "COLUMN": columns,
+    }

@@ -1,0 +1,325 @@
+"""What the detector did: times covered, dead time, places, pulse heights, radiation (README.md, steps 1 to 7)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from scipy.special import ndtr
+
+from calibration.tables import Table
+from instruments.uvs.layout import (
+    BLOCK_COLUMNS,
+    BLOCK_ROWS,
+    COLUMNS,
+    ROWS,
+    SECOND,
+    SLIT_BINS,
+    SLOW,
+    STEP,
+    WAVELENGTH_EDGES,
+    Array,
+    row_edges,
+)
+
+Index = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+DeadTime = Literal["rates", "table"]
+
+# Fewest events of a stim pixel in 30 s from which its place is taken.
+FEWEST_STIM = 20
+# Units about a stim pixel's pulse height, and standard deviations about its place, within which its events are taken.
+STIM_HEIGHT, STIM_REACH = 2.0, 4.0
+# Shares of 1 that spread events over their column and row: multiples of the golden ratio and of its like in two
+# dimensions fill it evenly, the same for an event whatever the segment.
+GOLDEN, PLASTIC = 0.6180339887498949, 0.7548776662466927
+LEAST_LIVE = 0.02
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The tables of the chain."""
+
+    detector: Table
+    wavelength: Table
+    effective_area: Table
+    dead_time: Table
+    pulse_height: Table
+    radiation: Table
+    flat: Table
+    pointing: Table
+
+    def number(self, table: str, quantity: str) -> float:
+        """Value of a scalar."""
+        return float(getattr(self, table)[quantity].value)
+
+    @property
+    def edges(self) -> Array:
+        """Edges in rows of the bins along the slit."""
+        return row_edges(self.detector["section_first"].value, self.detector["section_last"].value)
+
+
+@dataclass(frozen=True)
+class State:
+    """The detector over consecutive steps of time.
+
+    Parameters
+    ----------
+    first : number of the first step, from et 0.
+    exposure : seconds of good frames in each step (n).
+    recorded : events recorded per second (n).
+    live : share of the events that is recorded where it fell (n): dead time and pile-up.
+    arriving : events per second that reach the electronics (n).
+    tau, tau_sigma : dead time of each step and its random error from the count rates, s (n).
+    from_table : whether it is the table's (n).
+    radiation, dark : events of radiation per second within the window on the whole detector, if none were lost, and the
+        events it is counted from; by second (n).
+    """
+
+    first: int
+    exposure: Array
+    recorded: Array
+    live: Array
+    arriving: Array
+    tau: Array
+    tau_sigma: Array
+    from_table: Bools
+    radiation: Array
+    dark: Array
+
+    @property
+    def et(self) -> Array:
+        """Middles of the steps."""
+        return np.asarray((self.first + np.arange(len(self.exposure)) + 0.5) * STEP)
+
+
+@dataclass(frozen=True)
+class Events:
+    """Events with their places put right; arrays over n events.
+
+    Parameters
+    ----------
+    step : place in `State`.
+    x, y : column and row, spread over the pixel.
+    wavelength : nm.
+    slit_bin : place along the slit, -1 beside it.
+    stim, window, good : event of a stim pixel; pulse height of a photon; in a whole frame of good quality.
+    efficiency : share of pulse heights within the window, relative to low rates.
+    place_sigma : error of x from the stim pixels' places.
+    unplaced : stim pixels not found.
+    """
+
+    et: Array
+    step: Index
+    x: Array
+    y: Array
+    height: NDArray[np.uint8]
+    wavelength: Array
+    slit_bin: Index
+    stim: Bools
+    window: Bools
+    good: Bools
+    efficiency: Array
+    place_sigma: Array
+    unplaced: Bools
+
+    @property
+    def photon(self) -> Bools:
+        """Events that are taken for photons."""
+        return self.good & self.window & ~self.stim & (self.slit_bin >= 0)
+
+
+def observe(raw: xr.Dataset, tables: Tables, dead_time: DeadTime) -> tuple[State, Events]:
+    """State and events of raw data."""
+    et = raw["et"].values
+    start, stop = raw["frame_et"].values, raw["frame_stop"].values
+    whole = (raw["frame_quality"].values == 0) & (raw["hacks_lost"].values == 0)
+    first, last = int(np.floor(start.min() / STEP)), int(np.ceil(stop.max() / STEP))
+    exposure = np.diff(covered(start[whole], stop[whole], np.arange(first, last + 1) * STEP))
+    frame = np.clip(np.searchsorted(start, et, side="right") - 1, 0, len(start) - 1)
+    good = whole[frame]
+    step = np.clip(np.floor(et / STEP).astype(np.int64) - first, 0, len(exposure) - 1)
+    middle = (first + np.arange(len(exposure)) + 0.5) * STEP
+    tau, tau_sigma, from_table = _dead_time(raw, middle, tables, dead_time)
+    counted = np.bincount(step[good], minlength=len(exposure))
+    recorded = np.divide(counted, exposure, out=np.zeros(len(exposure)), where=exposure > 0)
+    electronic = np.maximum(1.0 - recorded * tau, LEAST_LIVE)
+    pair = tables.number("dead_time", "pair_resolution")
+    arriving = recorded / electronic * (1.0 + recorded / electronic * pair)
+    live = electronic * np.exp(-2.0 * arriving * pair)
+    x, y, place_sigma, unplaced, stim = _places(raw, tables)
+    low, high = tables.pulse_height["window"].value
+    height = raw["pulse_height"].values
+    window = (height >= low) & (height < high)
+    second = _seconds(first, len(exposure))
+    open_time = np.bincount(second, exposure * live)
+    in_dark = good & window & ~_in_stim_box(raw, tables) & _dark(x, y, tables)
+    dark = np.bincount(second[step[in_dark]], minlength=len(open_time))
+    share = radiation_share(tables)[1]
+    radiation = np.divide(dark, share * open_time, out=np.zeros(len(dark)), where=open_time > 0)
+    state = State(
+        first, exposure, recorded, live, arriving, tau, tau_sigma, from_table, radiation[second],
+        dark[second].astype(float),
+    )  # fmt: skip
+    efficiency = _sag(x, y, second[step], good & window, open_time, tables)
+    wavelength = wavelengths(x, y, tables)
+    slit_bin = np.searchsorted(tables.edges, y, side="right") - 1
+    lit = (slit_bin >= 0) & (slit_bin < SLIT_BINS)
+    lit &= (wavelength >= WAVELENGTH_EDGES[0]) & (wavelength < WAVELENGTH_EDGES[-1])
+    slit_bin = np.where(lit, slit_bin, -1)
+    return state, Events(
+        et, step, x, y, height, wavelength, slit_bin, stim, window, good, efficiency, place_sigma, unplaced
+    )
+
+
+def covered(start: Array, stop: Array, at: Array) -> Array:
+    """Seconds within intervals that have passed by times `at`; intervals in order, without overlap."""
+    if len(start) == 0:
+        return np.zeros(at.shape)
+    edges = np.maximum.accumulate(np.stack([start, stop], axis=1).ravel())
+    passed = np.cumsum(np.diff(edges, prepend=edges[0]) * (np.arange(len(edges)) % 2))
+    return np.interp(at, edges, passed)
+
+
+def _seconds(first: int, number: int) -> Index:
+    """Which second each step lies in, from 0."""
+    per = round(SECOND / STEP)
+    return (first + np.arange(number)) // per - first // per
+
+
+def _dead_time(raw: xr.Dataset, et: Array, tables: Tables, choice: DeadTime) -> tuple[Array, Array, Bools]:
+    """Dead time at times from analog and digital count rates over 30 s: a - d = tau a d / T for each interval T.
+
+    For a detector that a lost event does not keep dead (non-paralysable): d = a / (1 + a tau / T).
+    """
+    value, sigma = tables.dead_time["tau"].value, tables.dead_time["tau"].sigma
+    slow = np.floor(et / SLOW).astype(np.int64)
+    base, number = slow.min(), int(np.ptp(slow)) + 1
+    tau, spread = np.full(number, float(value)), np.zeros(number)
+    from_table = np.ones(number, bool)
+    if choice == "rates":
+        analog, digital = raw["analog_et"].values, raw["digital_et"].values
+        place = np.clip(np.searchsorted(digital, analog), 0, max(len(digital) - 1, 0))
+        same = np.abs(digital[place] - analog) < 1e-4 if len(digital) else np.zeros(len(analog), bool)
+        a, length = raw["analog_counts"].values[same], raw["analog_interval"].values[same]
+        d = raw["digital_counts"].values[place[same]] if len(digital) else a[:0]
+        at = np.floor((analog[same] + 0.5 * length) / SLOW).astype(np.int64) - base
+        use = (at >= 0) & (at < number) & (a >= d) & (length > 0)
+        lost = np.bincount(at[use], (a - d)[use], number)
+        both = np.bincount(at[use], (a * d)[use] / length[use], number)
+        fitted = np.divide(lost, both, out=tau.copy(), where=both > 0)
+        error = np.divide(np.sqrt(np.maximum(lost, 1.0)), both, out=np.full(number, np.inf), where=both > 0)
+        known = error < float(sigma)
+        tau, spread, from_table = np.where(known, fitted, tau), np.where(known, error, 0.0), ~known
+    index = slow - base
+    return tau[index], spread[index], from_table[index]
+
+
+def _places(raw: xr.Dataset, tables: Tables) -> tuple[Array, Array, Array, Bools, Bools]:
+    """Columns and rows that the stim pixels put right, the column's error, where there were none, and their events."""
+    number = raw["number"].values.astype(np.float64)
+    x = raw["x"].values + (number * GOLDEN) % 1.0 - 0.5
+    y = raw["y"].values + (number * PLASTIC) % 1.0 - 0.5
+    slow = np.floor(raw["et"].values / SLOW).astype(np.int64)
+    slow = slow - slow.min() if len(slow) else slow
+    bins = int(slow.max()) + 1 if len(slow) else 0
+    reference = np.stack([tables.detector["stim_column"].value, tables.detector["stim_row"].value])
+    reach = STIM_REACH * tables.detector["stim_spread"].value
+    height = np.abs(raw["pulse_height"].values.astype(float) - tables.number("pulse_height", "stim")) <= STIM_HEIGHT
+    stim, found, sigma2, lost = np.zeros(len(x), bool), [], np.zeros(bins), np.zeros(bins, bool)
+    for k in range(2):
+        middle = np.repeat(reference[:, k, None], bins, axis=1)
+        near = inside = height & _in_box(raw, tables, k)
+        for _ in range(3):  # at last of what lies near it, so that radiation does not pull it to the box's middle
+            count = np.bincount(slow[near], minlength=bins)
+            mean = [np.bincount(slow[near], c[near], bins) / np.maximum(count, 1) for c in (x, y)]
+            middle = np.where(count >= FEWEST_STIM, np.stack(mean), reference[:, k, None])
+            near = inside & (np.abs(np.stack([x, y]) - middle[:, slow]) <= reach[:, None]).all(axis=0)
+        stim |= inside
+        found.append(middle)
+        lost |= count < FEWEST_STIM
+        sigma2 += tables.detector["stim_spread"].value[0] ** 2 / np.maximum(count, 1) / 4.0
+    first, second = (f[:, slow] for f in found)
+    scale = (reference[:, 1] - reference[:, 0])[:, None] / (second - first)
+    place = reference[:, 0, None] + (np.stack([x, y]) - first) * scale
+    return place[0], place[1], np.sqrt(sigma2)[slow], lost[slow], stim
+
+
+def _in_box(raw: xr.Dataset, tables: Tables, k: int) -> Bools:
+    wide, high = tables.detector["stim_box"].value
+    x, y = tables.detector["stim_column"].value[k], tables.detector["stim_row"].value[k]
+    return np.asarray((np.abs(raw["x"].values - x) <= wide) & (np.abs(raw["y"].values - y) <= high))
+
+
+def _in_stim_box(raw: xr.Dataset, tables: Tables) -> Bools:
+    return _in_box(raw, tables, 0) | _in_box(raw, tables, 1)
+
+
+def _dark(x: Array, y: Array, tables: Tables) -> Bools:
+    """Where no light falls."""
+    left, right = tables.detector["dark_columns"].value
+    low, high = tables.detector["dark_rows"].value
+    return np.asarray((x < left) | (x > right) | (y < low) | (y > high))
+
+
+def wavelengths(x: Array, y: Array, tables: Tables) -> Array:
+    """Wavelength of places, nm: linear in the column, with the curvature of the slit's image."""
+    law = tables.wavelength.values
+    return np.asarray(
+        law["origin"] + law["dispersion"] * (x - law["column"]) + law["curvature"] * (y - law["row"]) ** 2
+    )
+
+
+@lru_cache(maxsize=16)
+def radiation_share(tables: Tables, shift: tuple[float, float] = (0.0, 0.0)) -> tuple[Array, float]:
+    """Share of the detector's radiation in each bin along the slit and of wavelength, and in the dark part.
+
+    Parameters
+    ----------
+    shift : added to the slopes of its density.
+    """
+    x, y = (g.ravel().astype(float) for g in np.meshgrid(np.arange(COLUMNS), np.arange(ROWS)))
+    slope = tables.radiation["slope"].value + shift
+    density = 1.0 + slope[0] * (2.0 * x + 1.0 - COLUMNS) / COLUMNS + slope[1] * (2.0 * y + 1.0 - ROWS) / ROWS
+    density /= density.sum()
+    boxes = np.zeros(x.shape, bool)
+    wide, high = tables.detector["stim_box"].value
+    for sx, sy in zip(tables.detector["stim_column"].value, tables.detector["stim_row"].value, strict=True):
+        boxes |= (np.abs(x - sx) <= wide) & (np.abs(y - sy) <= high)
+    dark = float(density[_dark(x, y, tables) & ~boxes].sum())
+    share, _, _ = np.histogram2d(y, wavelengths(x, y, tables), bins=(tables.edges, WAVELENGTH_EDGES), weights=density)
+    return share, dark
+
+
+def radiation_errors(tables: Tables) -> list[tuple[Array, float]]:
+    """`radiation_share` with each of the slopes one sigma off."""
+    first, second = (float(s) for s in tables.radiation["slope"].sigma)
+    return [radiation_share(tables, (first, 0.0)), radiation_share(tables, (0.0, second))]
+
+
+def efficiency_at(rate: Array, tables: Tables, sag_rate: float | None = None) -> Array:
+    """Share of photons' pulse heights within the window at local rates (events/s in a block), relative to none."""
+    scale = tables.number("pulse_height", "sag_rate") if sag_rate is None else sag_rate
+    mean, spread = (tables.number("pulse_height", n) for n in ("mean", "spread"))
+    low, high = tables.pulse_height["window"].value
+
+    def within(at: Array) -> Array:
+        return np.asarray(ndtr((high - at) / (spread * at)) - ndtr((low - at) / (spread * at)))
+
+    return within(mean / (1.0 + rate / scale)) / within(np.asarray(mean))
+
+
+def _sag(x: Array, y: Array, second: Index, use: Bools, open_time: Array, tables: Tables) -> Array:
+    """Efficiency of each event at the rate of its block in its second."""
+    across, down = COLUMNS // BLOCK_COLUMNS, ROWS // BLOCK_ROWS
+    column = np.clip(x / BLOCK_COLUMNS, 0, across - 1).astype(np.int64)
+    block = (second * down + np.clip(y / BLOCK_ROWS, 0, down - 1).astype(np.int64)) * across + column
+    count = np.bincount(block[use], minlength=len(open_time) * down * across).reshape(len(open_time), -1)
+    rate = np.divide(count, open_time[:, None], out=np.zeros(count.shape), where=open_time[:, None] > 0)
+    true = rate / efficiency_at(rate, tables)
+    true = rate / efficiency_at(true, tables)
+    return efficiency_at(true, tables).ravel()[block]
