@@ -38,6 +38,8 @@ STIM_HEIGHT, STIM_REACH = 2.0, 4.0
 # dimensions fill it evenly, the same for an event whatever the segment.
 GOLDEN, PLASTIC = 0.6180339887498949, 0.7548776662466927
 LEAST_LIVE = 0.02
+# Parts of a step in which the events' rate is taken as steady.
+FINE = 4
 
 
 @dataclass(frozen=True)
@@ -139,18 +141,30 @@ def observe(raw: xr.Dataset, tables: Tables, dead_time: DeadTime) -> tuple[State
     start, stop = raw["frame_et"].values, raw["frame_stop"].values
     whole = (raw["frame_quality"].values == 0) & (raw["hacks_lost"].values == 0)
     first, last = int(np.floor(start.min() / STEP)), int(np.ceil(stop.max() / STEP))
-    exposure = np.diff(covered(start[whole], stop[whole], np.arange(first, last + 1) * STEP))
+    fine = STEP / FINE
+    time = np.diff(covered(start[whole], stop[whole], np.arange(first * FINE, last * FINE + 1) * fine))
     frame = np.clip(np.searchsorted(start, et, side="right") - 1, 0, len(start) - 1)
     good = whole[frame]
-    step = np.clip(np.floor(et / STEP).astype(np.int64) - first, 0, len(exposure) - 1)
-    middle = (first + np.arange(len(exposure)) + 0.5) * STEP
-    tau, tau_sigma, from_table = _dead_time(raw, middle, tables, dead_time)
-    counted = np.bincount(step[good], minlength=len(exposure))
-    recorded = np.divide(counted, exposure, out=np.zeros(len(exposure)), where=exposure > 0)
-    electronic = np.maximum(1.0 - recorded * tau, LEAST_LIVE)
+    place = np.clip(np.floor(et / fine).astype(np.int64) - first * FINE, 0, len(time) - 1)
+    step = place // FINE
+    count = np.bincount(place[good], minlength=len(time))
+    slow = np.floor((first * FINE + np.arange(len(time)) + 0.5) * fine / SLOW).astype(np.int64)
+    tau, tau_sigma, from_table = _dead_time(raw, count, time, first * FINE, slow, tables, dead_time)
+    rate = np.divide(count, time, out=np.zeros(len(time)), where=time > 0)
+    electronic = np.maximum(1.0 - rate * tau, LEAST_LIVE)
     pair = tables.number("dead_time", "pair_resolution")
-    arriving = recorded / electronic * (1.0 + recorded / electronic * pair)
-    live = electronic * np.exp(-2.0 * arriving * pair)
+    pulses = rate / electronic
+    coming = pulses * (1.0 + pulses * pair)
+
+    def stepped(values: Array) -> Array:
+        """Means over steps of time."""
+        total = (values * time).reshape(-1, FINE).sum(axis=1)
+        return np.divide(total, exposure, out=np.zeros(len(exposure)), where=exposure > 0)
+
+    exposure = time.reshape(-1, FINE).sum(axis=1)
+    recorded, arriving = stepped(rate), stepped(coming)
+    live = stepped(electronic * np.exp(-2.0 * coming * pair))
+    tau, tau_sigma, from_table = (v[::FINE] for v in (tau, tau_sigma, from_table))
     x, y, place_sigma, unplaced, stim = _places(raw, tables)
     low, high = tables.pulse_height["window"].value
     height = raw["pulse_height"].values
@@ -191,32 +205,63 @@ def _seconds(first: int, number: int) -> Index:
     return (first + np.arange(number)) // per - first // per
 
 
-def _dead_time(raw: xr.Dataset, et: Array, tables: Tables, choice: DeadTime) -> tuple[Array, Array, Bools]:
-    """Dead time at times from analog and digital count rates over 30 s: a - d = tau a d / T for each interval T.
+def _dead_time(
+    raw: xr.Dataset, count: Array, time: Array, first: int, slow: Index, tables: Tables, choice: DeadTime
+) -> tuple[Array, Array, Bools]:
+    """Dead time, its random error, and whether it is the table's, of fine steps; from count rates over 30 s each.
 
-    For a detector that a lost event does not keep dead (non-paralysable): d = a / (1 + a tau / T).
+    For a detector that a lost event does not keep dead (non-paralysable) the analog counts exceed the digital ones by
+    tau times the integral of a(t) d(t), a = d / (1 - d tau). The rates change within an interval of the counters, so
+    the integral is taken over the events themselves; n (n - 1) is the square without the noise of n.
+
+    Parameters
+    ----------
+    count, time, first : events and seconds of fine steps, and the number of the first.
+    slow : number of the 30 s each is in.
     """
-    value, sigma = tables.dead_time["tau"].value, tables.dead_time["tau"].sigma
-    slow = np.floor(et / SLOW).astype(np.int64)
-    base, number = slow.min(), int(np.ptp(slow)) + 1
-    tau, spread = np.full(number, float(value)), np.zeros(number)
-    from_table = np.ones(number, bool)
+    value, sigma = tables.number("dead_time", "tau"), float(tables.dead_time["tau"].sigma)
+    base, number = int(slow[0]), int(slow[-1] - slow[0]) + 1
+    tau, spread, from_table = np.full(number, value), np.zeros(number), np.ones(number, bool)
     if choice == "rates":
-        analog, digital = raw["analog_et"].values, raw["digital_et"].values
-        place = np.clip(np.searchsorted(digital, analog), 0, max(len(digital) - 1, 0))
-        same = np.abs(digital[place] - analog) < 1e-4 if len(digital) else np.zeros(len(analog), bool)
-        a, length = raw["analog_counts"].values[same], raw["analog_interval"].values[same]
-        d = raw["digital_counts"].values[place[same]] if len(digital) else a[:0]
-        at = np.floor((analog[same] + 0.5 * length) / SLOW).astype(np.int64) - base
-        use = (at >= 0) & (at < number) & (a >= d) & (length > 0)
-        lost = np.bincount(at[use], (a - d)[use], number)
-        both = np.bincount(at[use], (a * d)[use] / length[use], number)
-        fitted = np.divide(lost, both, out=tau.copy(), where=both > 0)
-        error = np.divide(np.sqrt(np.maximum(lost, 1.0)), both, out=np.full(number, np.inf), where=both > 0)
-        known = error < float(sigma)
+        lost, used = _lost(raw, first, len(time))
+        both = np.divide(count * (count - 1.0), time, out=np.zeros(len(time)), where=time > 0) * used
+        lost = np.bincount(slow - base, lost * (time > 0), number)
+        fitted = tau
+        for _ in range(5):
+            share = 1.0 - np.minimum(
+                np.divide(count, time, out=np.zeros(len(time)), where=time > 0) * fitted[slow - base], 0.95
+            )
+            pairs = np.bincount(slow - base, both / share, number)
+            fitted = np.divide(lost, pairs, out=tau.copy(), where=pairs > 0)
+        error = np.divide(np.sqrt(np.maximum(lost, 1.0)), pairs, out=np.full(number, np.inf), where=pairs > 0)
+        known = error < sigma
         tau, spread, from_table = np.where(known, fitted, tau), np.where(known, error, 0.0), ~known
     index = slow - base
     return tau[index], spread[index], from_table[index]
+
+
+def _lost(raw: xr.Dataset, first: int, number: int) -> tuple[Array, Array]:
+    """Analog less digital counts, spread evenly over the fine steps of each interval, and the share that has both."""
+    analog, digital = raw["analog_et"].values, raw["digital_et"].values
+    if len(analog) == 0 or len(digital) == 0:
+        return np.zeros(number), np.zeros(number)
+    place = np.clip(np.searchsorted(digital, analog - 1e-4), 0, len(digital) - 1)
+    a, d = raw["analog_counts"].values, raw["digital_counts"].values[place]
+    length = raw["analog_interval"].values
+    same = (
+        (np.abs(digital[place] - analog) < 1e-4)
+        & (raw["digital_interval"].values[place] == length)
+        & (length > 0)
+        & (a >= d)
+    )
+    edges = (first + np.arange(number + 1)) * (STEP / FINE)
+    start, stop = analog[same], (analog + length)[same]
+    passed = covered(start, stop, edges)
+    # Counts lost up to each time: they grow evenly within an interval.
+    ends = np.maximum.accumulate(np.stack([start, stop], axis=1).ravel())
+    total = np.cumsum(np.stack([np.zeros(len(start)), (a - d)[same]], axis=1).ravel())
+    so_far = np.interp(edges, ends, total) if len(ends) else np.zeros(number + 1)
+    return np.diff(so_far), np.diff(passed) / (STEP / FINE)
 
 
 def _places(raw: xr.Dataset, tables: Tables) -> tuple[Array, Array, Array, Bools, Bools]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -84,10 +85,11 @@ def acquisitions(scene: Scene, scale: str) -> list[Acquisition]:
     """The files of a pass, at whole seconds of the clock."""
     out = []
     for part, (start, length, mirror) in enumerate(ACQUISITIONS[scale]):
-        begin = int(-(-scene.clock.to_ticks(scene.pass_.et + start) // TICKS)) * TICKS
+        text = scene.clock.format(float(scene.clock.to_ticks(scene.pass_.et + start)), partition=False)
+        begin = (int(text.split(":")[0]) + 1) * TICKS
         frames = int(length // FRAME)
         ticks = begin + np.arange(frames) * round(FRAME * TICKS)
-        et = scene.clock.to_et(ticks)
+        et = scene.clock.to_et(scene.clock.encode(ticks))
         out.append(Acquisition(part + 1, ticks, et, mirror, (frames // 3, frames // 2)))
     return out
 
@@ -129,8 +131,10 @@ def _acquire(
     """Write one file; returns the truth of its events and what was to be expected."""
     span = acquisition.span
     recorded, counted, sums = [], [], []
-    for start in np.arange(span.start, span.stop, CHUNK):
-        part = Span(float(start), float(min(start + CHUNK, span.stop)))
+    # On whole multiples in et, so that no step of time is cut.
+    edges = np.arange(np.floor(span.start / CHUNK) + 1, np.ceil(span.stop / CHUNK)) * CHUNK
+    for start, stop in pairwise([span.start, *edges.tolist(), span.stop]):
+        part = Span(start, stop)
         events, expectation = _expose(scene, acquisition, part, optics, rng)
         pair, tau = float(optics.known["dead_time"]["pair_resolution"]), float(optics.known["dead_time"]["tau"])
         merged = forward.merge(events, pair)
@@ -207,10 +211,9 @@ def _expectation(
     along = np.broadcast_to(optics.along.reshape(SLIT_BINS, FINE_SLIT).mean(axis=1), (len(steps), SLIT_BINS))
     mirror = np.full(len(steps), acquisition.mirror)
     ground = forward.sight(scene.geometry, steps, mirror, along, np.zeros(along.shape))
-    spin = np.floor(np.unwrap(scene.geometry.spin_phase(steps), period=360.0) / 360.0)
     return {
         "et": steps, "exposure": stepped(exposure), "open": stepped(open_time), "arriving": stepped(arriving * exposure),
-        "rays": stepped(rays * open_time), "radiation": stepped(rays * exposure), "counts": counts, "spin": spin,
+        "rays": stepped(rays * open_time), "radiation": stepped(rays * exposure), "counts": counts, "phase": scene.geometry.spin_phase(steps),
         "part": np.full(len(steps), acquisition.part), "emission": ground.emission,
         "latitude": ground.latitude_planetocentric, "longitude": ground.longitude_east,
     }  # fmt: skip
@@ -312,7 +315,7 @@ def _mirror(acquisition: Acquisition) -> dict[str, NDArray[np.generic]]:
 
 def _housekeeping(scene: Scene, acquisition: Acquisition) -> dict[str, NDArray[np.generic]]:
     ticks = _even(acquisition, HOUSEKEEPING_INTERVAL)
-    temperature = drift(scene.clock.to_et(ticks), scene.pass_.et)[0].astype(np.float32)
+    temperature = drift(scene.clock.to_et(scene.clock.encode(ticks)), scene.pass_.et)[0].astype(np.float32)
     return _clock(ticks) | {
         "DETECTOR_TEMPERATURE": temperature,
         "HIGH_VOLTAGE": np.full(len(ticks), 4200.0, np.float32),

@@ -109,8 +109,9 @@ def of_spectra(expected: list[Expected], optics: Optics) -> xr.Dataset:
         area = area_at(WAVELENGTHS, optics.known, float(e["et"].mean()))
         hit = np.isfinite(e["emission"])
         target = seen(hit, np.ones(hit.shape, bool))
-        for spin in np.unique(e["spin"]):
-            mine = e["spin"] == spin
+        turns = np.floor(np.unwrap(e["phase"], period=360.0) / 360.0)
+        for turn in np.unique(turns):
+            mine = turns == turn
             if not e["exposure"][mine].sum() > 0:
                 continue
             out["et"].append(np.asarray(e["et"][mine].mean()))

@@ -19,7 +19,7 @@ LYMAN_ALPHA = 121.567
 SPECTRUM_STEP = 0.05
 # Rings about a point: north and south (latitude, east longitude of the middle; radius, width in degrees; kR), after
 # the mean main emission of Bonfond et al. 2017 (10.1002/2017GL073114), rounded; a glow within the ring.
-RINGS = ((81.0, 172.0, 16.0, 1.6, 350.0, 60.0), (-83.0, 35.0, 13.5, 1.6, 300.0, 50.0))
+RINGS = ((81.0, 172.0, 16.0, 1.2, 90.0, 20.0), (-83.0, 35.0, 13.5, 1.2, 80.0, 15.0))
 AIRGLOW = (1.0, 5.0)  # kR of Lyman alpha, at night and with the Sun overhead
 SUNLIGHT = 6.0  # kR, 155 to 214 nm, the Sun overhead
 SKY = 0.3  # kR of interplanetary Lyman alpha
