@@ -76,6 +76,7 @@ def photons(
 
 
 def state_flags(state: State) -> NDArray[np.uint32]:
+    """Quality bits of the steps of time."""
     return flag(state.from_table, DEAD_TIME_TABLE.mask) | flag(state.live < 0.5, BLIND.mask)
 
 
@@ -171,7 +172,7 @@ def _weight(
 
 def dead_time_error(state: State) -> Array:
     """Relative error of the live share from the dead time's random one."""
-    return np.asarray(state.recorded * state.tau_sigma / state.live)
+    return state.recorded * state.tau_sigma * state.gain
 
 
 def _surface(geometry: Geometry, et: Array, mirror: Array, along: Array, tables: Tables) -> Surface:
@@ -215,7 +216,7 @@ def rates(
     background = np.where(exposure > 0, state.radiation[first], np.nan)
     dark = np.where(exposure > 0, state.dark[first], np.nan)
     expected = np.maximum(running(dark, 11), 1.0)
-    slope = float(np.hypot(*(wrong / share - 1.0 for _, wrong in detector.radiation_errors(tables))))
+    slope = float(np.sqrt(sum((wrong / share - 1.0) ** 2 for _, wrong in detector.radiation_errors(tables))))
     with np.errstate(invalid="ignore", divide="ignore"):
         # Counting with dead time: variance of n is N T live^3 of the events that arrive, and dN/dn is 1 / (T live^2).
         random = np.sqrt(arriving / (exposure * np.maximum(1.0 - recorded * tau, detector.LEAST_LIVE)))

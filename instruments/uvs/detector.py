@@ -40,6 +40,8 @@ GOLDEN, PLASTIC = 0.6180339887498949, 0.7548776662466927
 LEAST_LIVE = 0.02
 # Parts of a step in which the events' rate is taken as steady.
 FINE = 4
+# Times the dead time is put into its own equation.
+SOLVE = 8
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,11 @@ class State:
     dark: Array
 
     @property
+    def gain(self) -> Array:
+        """Inverse of the live share; 0 where nothing was exposed."""
+        return np.divide(1.0, self.live, out=np.zeros(len(self.live)), where=self.live > 0)
+
+    @property
     def et(self) -> Array:
         """Middles of the steps."""
         return np.asarray((self.first + np.arange(len(self.exposure)) + 0.5) * STEP)
@@ -135,59 +142,89 @@ class Events:
         return self.good & self.window & ~self.stim & (self.slit_bin >= 0)
 
 
-def observe(raw: xr.Dataset, tables: Tables, dead_time: DeadTime) -> tuple[State, Events]:
-    """State and events of raw data."""
-    et = raw["et"].values
-    start, stop = raw["frame_et"].values, raw["frame_stop"].values
-    whole = (raw["frame_quality"].values == 0) & (raw["hacks_lost"].values == 0)
-    first, last = int(np.floor(start.min() / STEP)), int(np.ceil(stop.max() / STEP))
-    fine = STEP / FINE
-    time = np.diff(covered(start[whole], stop[whole], np.arange(first * FINE, last * FINE + 1) * fine))
-    frame = np.clip(np.searchsorted(start, et, side="right") - 1, 0, len(start) - 1)
-    good = whole[frame]
-    place = np.clip(np.floor(et / fine).astype(np.int64) - first * FINE, 0, len(time) - 1)
-    step = place // FINE
-    count = np.bincount(place[good], minlength=len(time))
-    slow = np.floor((first * FINE + np.arange(len(time)) + 0.5) * fine / SLOW).astype(np.int64)
-    tau, tau_sigma, from_table = _dead_time(raw, count, time, first * FINE, slow, tables, dead_time)
-    rate = np.divide(count, time, out=np.zeros(len(time)), where=time > 0)
-    electronic = np.maximum(1.0 - rate * tau, LEAST_LIVE)
-    pair = tables.number("dead_time", "pair_resolution")
-    pulses = rate / electronic
-    coming = pulses * (1.0 + pulses * pair)
+@dataclass(frozen=True)
+class Timeline:
+    """Fine steps of time, `FINE` to a step, and the events in them.
 
-    def stepped(values: Array) -> Array:
-        """Means over steps of time."""
-        total = (values * time).reshape(-1, FINE).sum(axis=1)
+    Parameters
+    ----------
+    first : number of the first step.
+    time, count : seconds of good frames and events recorded in them, of fine steps.
+    step, good : step of each event, and whether its frame is good.
+    """
+
+    first: int
+    time: Array
+    count: Array
+    step: Index
+    good: Bools
+
+    @property
+    def exposure(self) -> Array:
+        """Seconds of good frames in each step."""
+        return np.asarray(self.time.reshape(-1, FINE).sum(axis=1))
+
+    def mean(self, values: Array) -> Array:
+        """Means of fine steps' values over steps, 0 where nothing was exposed."""
+        total, exposure = (values * self.time).reshape(-1, FINE).sum(axis=1), self.exposure
         return np.divide(total, exposure, out=np.zeros(len(exposure)), where=exposure > 0)
 
-    exposure = time.reshape(-1, FINE).sum(axis=1)
-    recorded, arriving = stepped(rate), stepped(coming)
-    live = stepped(electronic * np.exp(-2.0 * coming * pair))
-    tau, tau_sigma, from_table = (v[::FINE] for v in (tau, tau_sigma, from_table))
+
+def _timeline(raw: xr.Dataset) -> Timeline:
+    et, start, stop = (raw[n].values for n in ("et", "frame_et", "frame_stop"))
+    whole = (raw["frame_quality"].values == 0) & (raw["hacks_lost"].values == 0)
+    first, last = int(np.floor(start.min() / STEP)), int(np.ceil(stop.max() / STEP))
+    edges = np.arange(first * FINE, last * FINE + 1, dtype=np.float64) * (STEP / FINE)
+    time = np.diff(covered(start[whole], stop[whole], edges))
+    good = whole[np.clip(np.searchsorted(start, et, side="right") - 1, 0, len(start) - 1)]
+    place = np.clip(np.floor(et / (STEP / FINE)).astype(np.int64) - first * FINE, 0, len(time) - 1)
+    count = np.bincount(place[good], minlength=len(time)).astype(np.float64)
+    return Timeline(first, time, count, place // FINE, good)
+
+
+def observe(raw: xr.Dataset, tables: Tables, dead_time: DeadTime) -> tuple[State, Events]:
+    """State and events of raw data."""
+    line = _timeline(raw)
+    tau, tau_sigma, from_table = _dead_time(raw, line, tables, dead_time)
+    rate = np.divide(line.count, line.time, out=np.zeros(len(line.time)), where=line.time > 0)
+    electronic = np.maximum(1.0 - rate * tau, LEAST_LIVE)
+    pair = tables.number("dead_time", "pair_resolution")
+    # Pulses that merge are counted as one: N exp(-N t) of them, to first order; a place is right if none came near.
+    arriving = rate / electronic * (1.0 + rate / electronic * pair)
+    live = line.mean(electronic * np.exp(-2.0 * arriving * pair))
     x, y, place_sigma, unplaced, stim = _places(raw, tables)
     low, high = tables.pulse_height["window"].value
-    height = raw["pulse_height"].values
-    window = (height >= low) & (height < high)
-    second = _seconds(first, len(exposure))
-    open_time = np.bincount(second, exposure * live)
-    in_dark = good & window & ~_in_stim_box(raw, tables) & _dark(x, y, tables)
-    dark = np.bincount(second[step[in_dark]], minlength=len(open_time))
-    share = radiation_share(tables)[1]
-    radiation = np.divide(dark, share * open_time, out=np.zeros(len(dark)), where=open_time > 0)
+    window = (raw["pulse_height"].values >= low) & (raw["pulse_height"].values < high)
+    second = _seconds(line.first, len(live))
+    open_time = np.bincount(second, line.exposure * live).astype(np.float64)
+    radiation, dark = _radiation(raw, line, x, y, window, second, open_time, tables)
     state = State(
-        first, exposure, recorded, live, arriving, tau, tau_sigma, from_table, radiation[second],
-        dark[second].astype(float),
+        line.first, line.exposure, line.mean(rate), live, line.mean(arriving), tau[::FINE], tau_sigma[::FINE],
+        from_table[::FINE], radiation[second], dark[second],
     )  # fmt: skip
-    efficiency = _sag(x, y, second[step], good & window, open_time, tables)
     wavelength = wavelengths(x, y, tables)
-    slit_bin = np.searchsorted(tables.edges, y, side="right") - 1
-    lit = (slit_bin >= 0) & (slit_bin < SLIT_BINS)
-    lit &= (wavelength >= WAVELENGTH_EDGES[0]) & (wavelength < WAVELENGTH_EDGES[-1])
-    slit_bin = np.where(lit, slit_bin, -1)
     return state, Events(
-        et, step, x, y, height, wavelength, slit_bin, stim, window, good, efficiency, place_sigma, unplaced
-    )
+        raw["et"].values, line.step, x, y, raw["pulse_height"].values, wavelength, _slit_bin(wavelength, y, tables),
+        stim, window, line.good, _sag(x, y, second[line.step], line.good & window, open_time, tables), place_sigma, unplaced,
+    )  # fmt: skip
+
+
+def _radiation(
+    raw: xr.Dataset, line: Timeline, x: Array, y: Array, window: Bools, second: Index, open_time: Array, tables: Tables
+) -> tuple[Array, Array]:
+    """Events of radiation per second of live time on the whole detector, and those in the dark part, of each second."""
+    counted = line.good & window & ~_in_stim_box(raw, tables) & _dark(x, y, tables)
+    dark = np.bincount(second[line.step[counted]], minlength=len(open_time)).astype(np.float64)
+    share = radiation_share(tables)[1]
+    return np.divide(dark, share * open_time, out=np.zeros(len(dark)), where=open_time > 0), dark
+
+
+def _slit_bin(wavelength: Array, y: Array, tables: Tables) -> Index:
+    """Bin along the slit of rows, -1 where no light falls."""
+    place = np.searchsorted(tables.edges, y, side="right") - 1
+    lit = (place >= 0) & (place < SLIT_BINS)
+    lit &= (wavelength >= WAVELENGTH_EDGES[0]) & (wavelength < WAVELENGTH_EDGES[-1])
+    return np.where(lit, place, -1)
 
 
 def covered(start: Array, stop: Array, at: Array) -> Array:
@@ -205,39 +242,33 @@ def _seconds(first: int, number: int) -> Index:
     return (first + np.arange(number)) // per - first // per
 
 
-def _dead_time(
-    raw: xr.Dataset, count: Array, time: Array, first: int, slow: Index, tables: Tables, choice: DeadTime
-) -> tuple[Array, Array, Bools]:
+def _dead_time(raw: xr.Dataset, line: Timeline, tables: Tables, choice: DeadTime) -> tuple[Array, Array, Bools]:
     """Dead time, its random error, and whether it is the table's, of fine steps; from count rates over 30 s each.
 
     For a detector that a lost event does not keep dead (non-paralysable) the analog counts exceed the digital ones by
     tau times the integral of a(t) d(t), a = d / (1 - d tau). The rates change within an interval of the counters, so
     the integral is taken over the events themselves; n (n - 1) is the square without the noise of n.
-
-    Parameters
-    ----------
-    count, time, first : events and seconds of fine steps, and the number of the first.
-    slow : number of the 30 s each is in.
     """
-    value, sigma = tables.number("dead_time", "tau"), float(tables.dead_time["tau"].sigma)
-    base, number = int(slow[0]), int(slow[-1] - slow[0]) + 1
+    middle = (line.first * FINE + np.arange(len(line.time)) + 0.5) * (STEP / FINE)
+    slow = np.floor(middle / SLOW).astype(np.int64)
+    slow -= slow[0]
+    value, sigma, number = tables.number("dead_time", "tau"), float(tables.dead_time["tau"].sigma), int(slow[-1]) + 1
     tau, spread, from_table = np.full(number, value), np.zeros(number), np.ones(number, bool)
     if choice == "rates":
-        lost, used = _lost(raw, first, len(time))
-        both = np.divide(count * (count - 1.0), time, out=np.zeros(len(time)), where=time > 0) * used
-        lost = np.bincount(slow - base, lost * (time > 0), number)
-        fitted = tau
-        for _ in range(5):
-            share = 1.0 - np.minimum(
-                np.divide(count, time, out=np.zeros(len(time)), where=time > 0) * fitted[slow - base], 0.95
-            )
-            pairs = np.bincount(slow - base, both / share, number)
+        difference, used = _lost(raw, line.first, len(line.time))
+        exposed = line.time > 0
+        both = np.divide(line.count * (line.count - 1.0), line.time, out=np.zeros(len(used)), where=exposed) * used
+        rate = np.divide(line.count, line.time, out=np.zeros(len(used)), where=exposed)
+        lost = np.bincount(slow, difference * exposed, number).astype(np.float64)
+        fitted, pairs = tau, np.zeros(number)
+        for _ in range(SOLVE):
+            share = np.maximum(1.0 - rate * fitted[slow], LEAST_LIVE)
+            pairs = np.bincount(slow, both / share, number).astype(np.float64)
             fitted = np.divide(lost, pairs, out=tau.copy(), where=pairs > 0)
         error = np.divide(np.sqrt(np.maximum(lost, 1.0)), pairs, out=np.full(number, np.inf), where=pairs > 0)
         known = error < sigma
         tau, spread, from_table = np.where(known, fitted, tau), np.where(known, error, 0.0), ~known
-    index = slow - base
-    return tau[index], spread[index], from_table[index]
+    return tau[slow], spread[slow], from_table[slow]
 
 
 def _lost(raw: xr.Dataset, first: int, number: int) -> tuple[Array, Array]:
@@ -254,7 +285,7 @@ def _lost(raw: xr.Dataset, first: int, number: int) -> tuple[Array, Array]:
         & (length > 0)
         & (a >= d)
     )
-    edges = (first + np.arange(number + 1)) * (STEP / FINE)
+    edges = (first * FINE + np.arange(number + 1, dtype=np.float64)) * (STEP / FINE)
     start, stop = analog[same], (analog + length)[same]
     passed = covered(start, stop, edges)
     # Counts lost up to each time: they grow evenly within an interval.
@@ -280,7 +311,7 @@ def _places(raw: xr.Dataset, tables: Tables) -> tuple[Array, Array, Array, Bools
         middle = np.repeat(reference[:, k, None], bins, axis=1)
         near = inside = height & _in_box(raw, tables, k)
         for _ in range(3):  # at last of what lies near it, so that radiation does not pull it to the box's middle
-            count = np.bincount(slow[near], minlength=bins)
+            count = np.bincount(slow[near], minlength=bins).astype(float)
             mean = [np.bincount(slow[near], c[near], bins) / np.maximum(count, 1) for c in (x, y)]
             middle = np.where(count >= FEWEST_STIM, np.stack(mean), reference[:, k, None])
             near = inside & (np.abs(np.stack([x, y]) - middle[:, slow]) <= reach[:, None]).all(axis=0)
@@ -363,7 +394,7 @@ def _sag(x: Array, y: Array, second: Index, use: Bools, open_time: Array, tables
     across, down = COLUMNS // BLOCK_COLUMNS, ROWS // BLOCK_ROWS
     column = np.clip(x / BLOCK_COLUMNS, 0, across - 1).astype(np.int64)
     block = (second * down + np.clip(y / BLOCK_ROWS, 0, down - 1).astype(np.int64)) * across + column
-    count = np.bincount(block[use], minlength=len(open_time) * down * across).reshape(len(open_time), -1)
+    count = np.bincount(block[use], minlength=len(open_time) * down * across).reshape(len(open_time), -1).astype(float)
     rate = np.divide(count, open_time[:, None], out=np.zeros(count.shape), where=open_time[:, None] > 0)
     true = rate / efficiency_at(rate, tables)
     true = rate / efficiency_at(true, tables)

@@ -8,6 +8,7 @@ the same light by sums over blurred spectra, never from the events.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.random import Generator
@@ -58,7 +59,6 @@ class Optics:
     rows : edges of the fine rows (f + 1).
     gather : solid angle times response of the fine rows, sr (f).
     leak : share of the photons of a fine row that is read in each bin along the slit (f, SLIT_BINS).
-    area : effective area on the scene's wavelengths, cm2.
     pass_ : component by component, the distribution of detected wavelengths, cumulative (4, n).
     detected : effective area averaged over a component's spectrum, cm2 (4).
     seen : the same, read in each bin of wavelength, by section (3, 4, bins).
@@ -71,7 +71,6 @@ class Optics:
     rows: Array
     gather: Array
     leak: Array
-    area: Array
     pass_: Array
     detected: Array
     seen: Array
@@ -92,9 +91,7 @@ def make_optics(known: Known, et: float) -> Optics:
     """The instrument at an epoch."""
     table = known["detector"]
     coarse = row_edges(table["section_first"], table["section_last"])
-    rows = np.concatenate(
-        [np.linspace(a, b, FINE_SLIT, endpoint=False) for a, b in zip(coarse[:-1], coarse[1:], strict=True)]
-    )
+    rows = np.concatenate([np.linspace(a, b, FINE_SLIT, endpoint=False) for a, b in pairwise(coarse)])
     rows = np.append(rows, coarse[-1])
     middle, section = 0.5 * (rows[1:] + rows[:-1]), np.repeat(SECTION_OF_BIN, FINE_SLIT)
     response = known["flat"]["row_response"][np.rint(middle).astype(int)]
@@ -112,8 +109,9 @@ def make_optics(known: Known, et: float) -> Optics:
     inside = float(ndtr((pulse["window"][1] - mean) / sigma) - ndtr((pulse["window"][0] - mean) / sigma))
     above = float(ndtr((mean - pulse["threshold"]) / sigma))
     return Optics(
-        known, (middle - table["row_center"]) * table["row_scale"], section, rows, gather, leak, area,
-        np.cumsum(caught, axis=1) / caught.sum(axis=1, keepdims=True), caught.sum(axis=1), blurred(caught, known), inside, above,
+        known, (middle - table["row_center"]) * table["row_scale"], section, rows, gather, leak,
+        np.cumsum(caught, axis=1) / caught.sum(axis=1, keepdims=True), caught.sum(axis=1), blurred(caught, known),
+        inside, above,
     )  # fmt: skip
 
 

@@ -26,6 +26,8 @@ CHUNK = 200_000
 AROUND = 5
 # Signal over noise that both bands of a ratio must have for it to be said.
 CLEAR = 3.0
+# Counts that are expected at least of a cell.
+LEAST = 0.1
 
 
 def band(text: str) -> tuple[float, float]:
@@ -65,9 +67,9 @@ def aurora(
     for start in range(0, len(use), CHUNK):
         sums.add(swath.isel(pixel=use[start : start + CHUNK]), every, tables)
     value, random, systematic = sums.brightness(tables)
-    seen = sums.solid > 0
+    seen = np.greater(sums.solid, 0)
     dims = ("band", "latitude", "longitude")
-    bits = np.broadcast_to(flag(~seen, Quality.MISSING), (len(ends), *SHAPE)).copy()
+    bits = np.broadcast_to(flag(np.logical_not(seen), Quality.MISSING), (len(ends), *SHAPE)).copy()
     n = len(ends)
     with np.errstate(divide="ignore", invalid="ignore"):
         angle = sums.emission / sums.solid
@@ -102,7 +104,7 @@ class Sums:
         shape = (bands, *SHAPE)
         self.photons, self.squares, self.weighted = np.zeros(shape), np.zeros(shape), np.zeros(shape)
         self.solid, self.emission = np.zeros(SHAPE), np.zeros(SHAPE)
-        self.area_error = np.zeros(shape)
+        self.area_error, self.least = np.zeros(shape), np.zeros((bands, 1, 1))
 
     def add(self, pixels: xr.Dataset, bands: list[tuple[float, float]], tables: Tables) -> None:
         """Add pixels."""
@@ -116,6 +118,7 @@ class Sums:
         for k, (low, high) in enumerate(bands):
             inside = (low < WAVELENGTHS) & (high > WAVELENGTHS)
             per = 1.0 / area[inside]
+            self.least[k] = LEAST * (per**2).mean()
             net = counts[:, inside] * sag - rays[:, inside]
             self.photons[k] += binned(cell, net @ per)
             self.squares[k] += binned(cell, (counts[:, inside] * sag**2) @ per**2)
@@ -130,7 +133,8 @@ class Sums:
         with np.errstate(divide="ignore", invalid="ignore"):
             scale = np.where(self.solid > 0, radiometry.TO_KILORAYLEIGH / self.solid, np.nan)
             # Of the counts expected: the mean rate about a cell, since few counts tell their own variance badly.
-            variance = np.stack([smooth(s) for s in self.squares]) / smooth(self.solid) * self.solid
+            variance = np.stack([smooth(s) for s in self.squares + self.least * (self.solid > 0)])
+            variance = variance / smooth(self.solid) * self.solid
         slit = float(radiometry.solid_sigma(radiometry.slit(tables).solid, tables))
         value = self.photons * scale
         return value, np.sqrt(variance) * scale, np.hypot(np.abs(self.area_error) * scale, slit * np.abs(value))
@@ -144,7 +148,7 @@ def cells(latitude: Array, longitude: Array) -> NDArray[np.int64]:
 
 def binned(cell: NDArray[np.int64], values: Array) -> Array:
     """Sums over the cells of a map."""
-    return np.bincount(cell, values, CELLS).reshape(SHAPE)
+    return np.bincount(cell, values, CELLS).reshape(SHAPE).astype(np.float64)
 
 
 def smooth(values: Array) -> Array:

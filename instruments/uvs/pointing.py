@@ -1,7 +1,7 @@
 """Where the slit looks: mirror, slit and spin to directions, points 400 km above Jupiter, and time of dwell.
 
-Directions are along the axes of JUNO_UVS for the mirror at zero (boresight +X, slit along +Z), the frame that `Geometry`
-knows. At a mirror angle the frame is turned by it about +Y, then about +X (juno_v12.tf).
+Directions are along the axes of JUNO_UVS for the mirror at zero (boresight +X, slit along +Z), the frame that
+`Geometry` knows. At a mirror angle the frame is turned by it about +Y, then about +X (juno_v12.tf).
 """
 
 from __future__ import annotations

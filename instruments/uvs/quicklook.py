@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -29,7 +29,7 @@ def aurora(map_: xr.Dataset) -> Figure:
     value = map_["brightness"].values.astype(float)
     widest = int(np.argmax(high - low))
     channels = [np.flatnonzero((low == a) & (high == b)) for a, b in FALSE.values()]
-    rows = []
+    rows: list[tuple[str, Array, str | None]] = []
     if all(len(c) for c in channels):
         rows.append(("false colour", _colours(np.stack([value[c[0]] for c in channels], axis=-1)), None))
     rows.append((f"{low[widest]:.0f}-{high[widest]:.0f} nm (kR)", value[widest], "inferno"))
@@ -51,7 +51,7 @@ def _colours(channels: Array) -> Array:
     return np.where(np.isfinite(channels), out, 1.0)
 
 
-def _polar(axis: Axes, map_: xr.Dataset, shown: Array, pole: float, colours: str | None) -> object:
+def _polar(axis: Axes, map_: xr.Dataset, shown: Array, pole: float, colours: str | None) -> Any:
     """One pole, seen from above; west longitudes as the community counts them."""
     latitude, longitude = map_["latitude"].values, map_["longitude"].values
     step = latitude[1] - latitude[0]
@@ -61,7 +61,7 @@ def _polar(axis: Axes, map_: xr.Dataset, shown: Array, pole: float, colours: str
     edges = np.append(colat[order] - step / 2, colat[order][-1] + step / 2)
     angle = np.radians(np.append(longitude - step / 2, longitude[-1] + step / 2))
     # Seen from above the north east longitude runs counter-clockwise, seen from below the south clockwise.
-    axis.set_theta_direction(1 if pole > 0 else -1)
+    axis.set_theta_direction(1 if pole > 0 else -1)  # type: ignore[attr-defined]
     part = shown[use][order]
     if colours is None:
         mesh = axis.pcolormesh(angle, edges, part, shading="flat")

@@ -37,7 +37,7 @@ PARTS = (
     ("PULSE_HEIGHT_DISTRIBUTION_STIM", False), ("HOUSEKEEPING", True), ("PARAMETER_LIST", True),
 )  # fmt: skip
 IMAGE, FRAMES, MIRROR, EVENTS, ANALOG, DIGITAL, HOUSEKEEPING = 0, 2, 3, 4, 5, 6, 10
-# Columns of the tables that are read: name to FITS format. Those of the archive are not public; these are this project's.
+# Columns of the tables that are read: name to FITS format. The archive's are not public; these are this project's.
 CLOCK = {"SCLK_SECONDS": "J", "SCLK_SUBSECONDS": "J"}
 FRAME_COLUMNS = CLOCK | {
     "DURATION": "D", "HACK_PERIOD": "D", "FIRST_ROW": "K", "ROWS": "J", "EVENTS": "J", "SPIN_PHASE": "E",

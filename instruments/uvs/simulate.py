@@ -207,14 +207,14 @@ def _expectation(
     def stepped(values: Array) -> Array:
         return np.asarray(values.reshape(-1, FINE_TIME).sum(axis=1))
 
-    steps = (first + np.arange(len(counts)) + 0.5) * STEP
+    steps = forward.steps_of(first, len(counts)) + STEP / 2
     along = np.broadcast_to(optics.along.reshape(SLIT_BINS, FINE_SLIT).mean(axis=1), (len(steps), SLIT_BINS))
     mirror = np.full(len(steps), acquisition.mirror)
     ground = forward.sight(scene.geometry, steps, mirror, along, np.zeros(along.shape))
     return {
-        "et": steps, "exposure": stepped(exposure), "open": stepped(open_time), "arriving": stepped(arriving * exposure),
-        "rays": stepped(rays * open_time), "radiation": stepped(rays * exposure), "counts": counts, "phase": scene.geometry.spin_phase(steps),
-        "part": np.full(len(steps), acquisition.part), "emission": ground.emission,
+        "et": steps, "exposure": stepped(exposure), "open": stepped(open_time), "counts": counts,
+        "arriving": stepped(arriving * exposure), "rays": stepped(rays * open_time),
+        "radiation": stepped(rays * exposure), "phase": scene.geometry.spin_phase(steps), "emission": ground.emission,
         "latitude": ground.latitude_planetocentric, "longitude": ground.longitude_east,
     }  # fmt: skip
 
@@ -238,7 +238,7 @@ def _write(
     # One frame loses a tenth of its hacks and what came in them.
     gone = (frame == acquisition.broken[0]) & (hack >= HACKS // 2) & (hack < HACKS // 2 + HACKS // 10)
     events, frame, hack = events.take(~gone), frame[~gone], hack[~gone]
-    rows = {"TYPE": [], "X": [], "Y": [], "PULSE_HEIGHT": []}
+    rows: dict[str, list[NDArray[np.generic]]] = {"TYPE": [], "X": [], "Y": [], "PULSE_HEIGHT": []}
     first = np.zeros(len(acquisition.et), np.int64)
     count, held = np.zeros(len(first), np.int32), np.bincount(frame, minlength=len(first)).astype(np.int32)
     edges, total = np.append(0, np.cumsum(held)), 0
@@ -260,9 +260,10 @@ def _write(
         total += len(block["TYPE"])
     number = len(first)
     frames = _clock(acquisition.ticks) | {
-        "DURATION": np.full(number, FRAME), "HACK_PERIOD": np.full(number, HACK_PERIOD), "FIRST_ROW": first, "ROWS": count,
-        "EVENTS": held, "SPIN_PHASE": scene.geometry.spin_phase(acquisition.et).astype(np.float32),
-        "MODE": np.full(number, b"PIXLIST", "S8"), "FRAME_QUALITY": (np.arange(number) == acquisition.broken[1]).astype(np.int32),
+        "DURATION": np.full(number, FRAME), "HACK_PERIOD": np.full(number, HACK_PERIOD), "FIRST_ROW": first,
+        "ROWS": count, "EVENTS": held, "SPIN_PHASE": scene.geometry.spin_phase(acquisition.et).astype(np.float32),
+        "MODE": np.full(number, b"PIXLIST", "S8"),
+        "FRAME_QUALITY": (np.arange(number) == acquisition.broken[1]).astype(np.int32),
     }  # fmt: skip
     tables = {
         FRAMES: frames, EVENTS: {n: np.concatenate(v) for n, v in rows.items()},

@@ -16,6 +16,7 @@ from instruments.uvs.detector import DeadTime, Events, Index, State, Tables
 from instruments.uvs.layout import (
     SECOND,
     SLIT_BINS,
+    STEP,
     TARGETS,
     WAVELENGTH_EDGES,
     WAVELENGTHS,
@@ -24,6 +25,7 @@ from instruments.uvs.layout import (
 )
 from instruments.uvs.schemas import BRIGHT, flag
 from pipeline.dataset.quality import Quality
+from pipeline.errors import UsageError
 from pipeline.geometry import Geometry
 from pipeline.geometry.surface import Surface
 from pipeline.instrument import TableOf, step
@@ -95,9 +97,8 @@ def spectra(
     def summed(values: Array) -> Array:
         """Sums over the steps of each spin and target, (spin, target, slit bin)."""
         index = group * SLIT_BINS + np.arange(SLIT_BINS)
-        return np.bincount(index.ravel(), values.ravel(), (spins * kinds + 1) * SLIT_BINS)[
-            : spins * kinds * SLIT_BINS
-        ].reshape(*shape, SLIT_BINS)
+        total = np.bincount(index.ravel(), values.ravel(), (spins * kinds + 1) * SLIT_BINS).astype(np.float64)
+        return total[:-SLIT_BINS].reshape(*shape, SLIT_BINS)
 
     solid = summed(sky.exposure)
     photon = np.flatnonzero(events.photon)
@@ -125,8 +126,8 @@ def _histogram(events: Events, photon: Index, place: Index, groups: int) -> tupl
     """Counts (group, wavelength), and the sum of what each would be without gain sag."""
     bin_ = np.floor(events.wavelength[photon] - WAVELENGTH_EDGES[0]).astype(np.int64)
     index = place * BINS + np.clip(bin_, 0, BINS - 1)
-    counts = np.bincount(index, minlength=groups * BINS).reshape(groups, BINS)
-    whole = np.bincount(index, 1.0 / events.efficiency[photon], groups * BINS).reshape(groups, BINS)
+    counts = np.bincount(index, minlength=groups * BINS).reshape(groups, BINS).astype(np.float64)
+    whole = np.bincount(index, 1.0 / events.efficiency[photon], groups * BINS).reshape(groups, BINS).astype(np.float64)
     return counts, whole
 
 
@@ -146,8 +147,9 @@ def _radiance(
     value = (counts * factor - rays) * scale
     slopes = [background @ (w[0] * share[1] / w[1]) - rays for w in detector.radiation_errors(tables)]
     weight = np.bincount(spin, state.exposure)
-    mean = [np.divide(np.bincount(spin, v * state.exposure), weight, out=np.zeros(len(weight)), where=weight > 0)[:, None, None]
-            for v in (_systematic_loss(state, tables), calibrate.dead_time_error(state))]  # fmt: skip
+    loss = _systematic_loss(state, tables), calibrate.dead_time_error(state)
+    mean = [np.bincount(spin, v * state.exposure) / np.maximum(weight, STEP) for v in loss]
+    mean = [v[:, None, None] for v in mean]
     sag = _sag_error(factor, tables)
     of_slit = radiometry.solid_sigma(solid, tables)[..., None]
     dark = np.bincount(spin, state.dark * state.exposure / SECOND)[:, None, None]
@@ -169,7 +171,7 @@ def _systematic_loss(state: State, tables: Tables) -> Array:
     """Relative error of the live share from the tables: dead time where it is the table's, and pile-up."""
     tau = np.where(state.from_table, float(tables.dead_time["tau"].sigma), 0.0)
     pair = float(tables.dead_time["pair_resolution"].sigma)
-    return np.asarray(np.hypot(state.recorded * tau / state.live, 2.0 * state.arriving * pair))
+    return np.hypot(state.recorded * tau * state.gain, 2.0 * state.arriving * pair)
 
 
 def _sag_error(factor: Array, tables: Tables) -> Array:
@@ -179,7 +181,7 @@ def _sag_error(factor: Array, tables: Tables) -> Array:
 
 
 def _expected(counts: Array, rays: Array) -> Array:
-    """Expected counts: those counted where there are many, else the mean over bins nearby, and never less than the rays."""
+    """Expected counts: those counted where there are many, else the mean over bins nearby, and at least the rays."""
     kernel = np.ones(SMOOTH) / SMOOTH
     flat = counts.reshape(-1, counts.shape[-1]).astype(float)
     edge = np.convolve(np.ones(flat.shape[1]), kernel, "same")
@@ -217,7 +219,7 @@ def swath(
     counts, whole = _histogram(events, photon, place, int(pixels.sum()))
     band = (low < WAVELENGTHS) & (high > WAVELENGTHS)
     if not band.any():
-        raise calibrate.CalibrationError(f"no bin of wavelength between {low} and {high} nm")
+        raise UsageError(f"no bin of wavelength between {low} and {high} nm")
     at_step, at_bin = np.nonzero(pixels)
     passing = (state.radiation * state.exposure * state.live)[at_step]
     in_band = counts[:, band].sum(axis=1)
@@ -255,6 +257,9 @@ def swath(
         "slit_bin": at_bin.astype(np.int8),
         "quality": state_flags(state)[at_step] | flag(factor > 1.0 / 0.9, BRIGHT.mask),
     }
-    data = {n: (("pixel",), v) for n, v in variables.items()}
+    data = xr.Dataset(
+        {n: (("pixel",), v) for n, v in variables.items()},
+        coords={"et": ("pixel", state.et[at_step]), "wavelength": WAVELENGTHS},
+    )
     data["counts"] = ("pixel", "wavelength"), counts.astype(np.uint16)
-    return xr.Dataset(data, coords={"et": ("pixel", state.et[at_step]), "wavelength": WAVELENGTHS})
+    return data

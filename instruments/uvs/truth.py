@@ -58,7 +58,9 @@ def of_rates(expected: list[Expected], optics: Optics) -> xr.Dataset:
             "exposure": exposure,
         }
         parts.append(xr.Dataset({n: ("et", v) for n, v in data.items()}, coords={"et": second + 0.5}).isel(et=there))
-    return xr.concat(parts, "et")
+    truth = xr.concat(parts, "et")
+    short = truth["exposure"].values < 0.5
+    return truth.drop_vars("exposure").assign_attrs(injected=float(short.mean()))
 
 
 def dark_share(optics: Optics) -> float:

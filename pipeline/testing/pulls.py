@@ -149,7 +149,7 @@ def _align(
     Records along ``et`` are paired by nearest time, others by their place; the truth is None if they cannot be paired.
     """
     index = schema.index
-    none_lost = truth.isel({d: slice(0, 0) for d in [index] if d in truth.dims})
+    none_lost = truth.isel({index: slice(0, 0)}) if index in truth.dims else xr.Dataset()
     if index is None or "et" not in truth.variables:
         return product, truth, none_lost, None
     et, true = (np.asarray(d["et"].values, np.float64) for d in (product, truth))
