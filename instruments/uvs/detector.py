@@ -34,9 +34,10 @@ DeadTime = Literal["rates", "table"]
 FEWEST_STIM = 20
 # Units about a stim pixel's pulse height, and standard deviations about its place, within which its events are taken.
 STIM_HEIGHT, STIM_REACH = 2.0, 4.0
-# Shares of 1 that spread events over their column and row: multiples of the golden ratio and of its like in two
-# dimensions fill it evenly, the same for an event whatever the segment.
-GOLDEN, PLASTIC = 0.6180339887498949, 0.7548776662466927
+# An event is spread over its column, its row and its hack, or bins that cut them would beat with them. The numbers that
+# fill a cube evenly are multiples of these (Roberts 2018, the R sequence in three dimensions), the same for an event
+# whatever the segment.
+SPREAD = (0.8191725133961645, 0.6710436067037893, 0.5497004779019703)
 LEAST_LIVE = 0.02
 # Parts of a step in which the events' rate is taken as steady.
 FINE = 4
@@ -176,8 +177,10 @@ def _timeline(raw: xr.Dataset) -> Timeline:
     first, last = int(np.floor(start.min() / STEP)), int(np.ceil(stop.max() / STEP))
     edges = np.arange(first * FINE, last * FINE + 1, dtype=np.float64) * (STEP / FINE)
     time = np.diff(covered(start[whole], stop[whole], edges))
-    good = whole[np.clip(np.searchsorted(start, et, side="right") - 1, 0, len(start) - 1)]
-    place = np.clip(np.floor(et / (STEP / FINE)).astype(np.int64) - first * FINE, 0, len(time) - 1)
+    frame = np.clip(np.searchsorted(start, et, side="right") - 1, 0, len(start) - 1)
+    good = whole[frame]
+    within = et + raw["hack_period"].values[frame] * _spread(raw, 2)
+    place = np.clip(np.floor(within / (STEP / FINE)).astype(np.int64) - first * FINE, 0, len(time) - 1)
     count = np.bincount(place[good], minlength=len(time)).astype(np.float64)
     return Timeline(first, time, count, place // FINE, good)
 
@@ -205,8 +208,14 @@ def observe(raw: xr.Dataset, tables: Tables, dead_time: DeadTime) -> tuple[State
     wavelength = wavelengths(x, y, tables)
     return state, Events(
         raw["et"].values, line.step, x, y, raw["pulse_height"].values, wavelength, _slit_bin(wavelength, y, tables),
-        stim, window, line.good, _sag(x, y, second[line.step], line.good & window, open_time, tables), place_sigma, unplaced,
+        stim, window, line.good, _sag(x, y, second[line.step], line.good & window, open_time, tables), place_sigma,
+        unplaced,
     )  # fmt: skip
+
+
+def _spread(raw: xr.Dataset, axis: int) -> Array:
+    """Numbers between -0.5 and 0.5, one for each event."""
+    return np.asarray((raw["number"].values * SPREAD[axis]) % 1.0 - 0.5)
 
 
 def _radiation(
@@ -297,9 +306,7 @@ def _lost(raw: xr.Dataset, first: int, number: int) -> tuple[Array, Array]:
 
 def _places(raw: xr.Dataset, tables: Tables) -> tuple[Array, Array, Array, Bools, Bools]:
     """Columns and rows that the stim pixels put right, the column's error, where there were none, and their events."""
-    number = raw["number"].values.astype(np.float64)
-    x = raw["x"].values + (number * GOLDEN) % 1.0 - 0.5
-    y = raw["y"].values + (number * PLASTIC) % 1.0 - 0.5
+    x, y = raw["x"].values + _spread(raw, 0), raw["y"].values + _spread(raw, 1)
     slow = np.floor(raw["et"].values / SLOW).astype(np.int64)
     slow = slow - slow.min() if len(slow) else slow
     bins = int(slow.max()) + 1 if len(slow) else 0

@@ -67,14 +67,14 @@ def aurora(
     for start in range(0, len(use), CHUNK):
         sums.add(swath.isel(pixel=use[start : start + CHUNK]), every, tables)
     value, random, systematic = sums.brightness(tables)
-    seen = np.greater(sums.solid, 0)
     dims = ("band", "latitude", "longitude")
-    bits = np.broadcast_to(flag(np.logical_not(seen), Quality.MISSING), (len(ends), *SHAPE)).copy()
+    unseen = flag(np.asarray(sums.solid == 0, np.bool_), Quality.MISSING)
+    bits = np.broadcast_to(unseen, (len(ends), *SHAPE)).copy()
     n = len(ends)
     with np.errstate(divide="ignore", invalid="ignore"):
         angle = sums.emission / sums.solid
         quotient = value[n] / value[n + 1]
-        clear = (value[n:] > CLEAR * random[n:]).all(axis=0)
+        clear = np.asarray((value[n:] > CLEAR * random[n:]).all(axis=0), np.bool_)
         relative = [np.hypot(*(e[n:] / value[n:])) for e in (random, systematic)]
     cell = dims[1:]
     variables = {
