@@ -149,7 +149,7 @@ def _weight(
     tables: Tables,
 ) -> dict[str, Array]:
     """Brightness that a photon within the time of dwell stands for: 4 pi / (A Omega t live efficiency)."""
-    area, relative = radiometry.effective_area(events.wavelength[part], float(events.et[part[0]]), tables)
+    area, relative = radiometry.effective_area(events.wavelength[part], geometry.closest_approach, tables)
     scale = tables.number("detector", "row_scale")
     section = SECTION_OF_BIN[events.slit_bin[part]]
     seconds = pointing.dwell(geometry, events.et[part], mirror, along, width)

@@ -176,7 +176,7 @@ def _timeline(raw: xr.Dataset) -> Timeline:
     whole = (raw["frame_quality"].values == 0) & (raw["hacks_lost"].values == 0)
     first, last = int(np.floor(start.min() / STEP)), int(np.ceil(stop.max() / STEP))
     edges = np.arange(first * FINE, last * FINE + 1, dtype=np.float64) * (STEP / FINE)
-    time = np.diff(covered(start[whole], stop[whole], edges))
+    time = covered(start[whole], stop[whole], edges)
     frame = np.clip(np.searchsorted(start, et, side="right") - 1, 0, len(start) - 1)
     good = whole[frame]
     within = et + raw["hack_period"].values[frame] * _spread(raw, 2)
@@ -236,13 +236,20 @@ def _slit_bin(wavelength: Array, y: Array, tables: Tables) -> Index:
     return np.where(lit, place, -1)
 
 
-def covered(start: Array, stop: Array, at: Array) -> Array:
-    """Seconds within intervals that have passed by times `at`; intervals in order, without overlap."""
-    if len(start) == 0:
-        return np.zeros(at.shape)
-    edges = np.maximum.accumulate(np.stack([start, stop], axis=1).ravel())
-    passed = np.cumsum(np.diff(edges, prepend=edges[0]) * (np.arange(len(edges)) % 2))
-    return np.interp(at, edges, passed)
+def covered(start: Array, stop: Array, edges: Array, density: Array | None = None) -> Array:
+    """Seconds of intervals in each bin (n) of edges (n + 1), times what the intervals hold per second.
+
+    Intervals are in order and do not overlap. Each bin is summed by itself, so that it does not depend on the others.
+    """
+    first = np.searchsorted(stop, edges[:-1], side="right")
+    last = np.searchsorted(start, edges[1:], side="left")
+    out = np.zeros(len(edges) - 1)
+    for k in range(int(np.max(last - first, initial=0))):
+        inside = np.flatnonzero(first + k < last)
+        which = first[inside] + k
+        time = np.minimum(edges[1:][inside], stop[which]) - np.maximum(edges[:-1][inside], start[which])
+        out[inside] += time if density is None else time * density[which]
+    return out
 
 
 def _seconds(first: int, number: int) -> Index:
@@ -296,12 +303,7 @@ def _lost(raw: xr.Dataset, first: int, number: int) -> tuple[Array, Array]:
     )
     edges = (first * FINE + np.arange(number + 1, dtype=np.float64)) * (STEP / FINE)
     start, stop = analog[same], (analog + length)[same]
-    passed = covered(start, stop, edges)
-    # Counts lost up to each time: they grow evenly within an interval.
-    ends = np.maximum.accumulate(np.stack([start, stop], axis=1).ravel())
-    total = np.cumsum(np.stack([np.zeros(len(start)), (a - d)[same]], axis=1).ravel())
-    so_far = np.interp(edges, ends, total) if len(ends) else np.zeros(number + 1)
-    return np.diff(so_far), np.diff(passed) / (STEP / FINE)
+    return covered(start, stop, edges, (a - d)[same] / length[same]), covered(start, stop, edges) / (STEP / FINE)
 
 
 def _places(raw: xr.Dataset, tables: Tables) -> tuple[Array, Array, Array, Bools, Bools]:

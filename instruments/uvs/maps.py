@@ -17,6 +17,7 @@ from instruments.uvs.schemas import flag
 from pipeline.dataset.quality import Quality
 from pipeline.errors import UsageError
 from pipeline.instrument import Product, TableOf, step
+from pipeline.passes import Pass
 
 CELLS = len(LATITUDES) * len(LONGITUDES)
 SHAPE = len(LATITUDES), len(LONGITUDES)
@@ -42,6 +43,7 @@ def band(text: str) -> tuple[float, float]:
 @step(produces="uvs.map", over="unit", version=1)
 def aurora(
     swath: Annotated[xr.Dataset, Product("uvs.swath")],
+    pass_: Pass,
     detector_: Annotated[Table, TableOf("uvs.detector")],
     wavelength: Table,
     effective_area: Table,
@@ -65,7 +67,7 @@ def aurora(
     use = np.flatnonzero(swath["emission_angle"].values <= emission)
     sums = Sums(len(every))
     for start in range(0, len(use), CHUNK):
-        sums.add(swath.isel(pixel=use[start : start + CHUNK]), every, tables)
+        sums.add(swath.isel(pixel=use[start : start + CHUNK]), every, pass_.et, tables)
     value, random, systematic = sums.brightness(tables)
     dims = ("band", "latitude", "longitude")
     unseen = flag(np.asarray(sums.solid == 0, np.bool_), Quality.MISSING)
@@ -106,10 +108,11 @@ class Sums:
         self.solid, self.emission = np.zeros(SHAPE), np.zeros(SHAPE)
         self.area_error, self.least = np.zeros(shape), np.zeros((bands, 1, 1))
 
-    def add(self, pixels: xr.Dataset, bands: list[tuple[float, float]], tables: Tables) -> None:
+    def add(
+        self, pixels: xr.Dataset, bands: list[tuple[float, float]], closest_approach: float, tables: Tables
+    ) -> None:
         """Add pixels."""
-        et = float(pixels["et"].values[0])
-        area, relative = radiometry.effective_area(WAVELENGTHS, et, tables)
+        area, relative = radiometry.effective_area(WAVELENGTHS, closest_approach, tables)
         cell = cells(pixels["latitude"].values, pixels["longitude"].values)
         counts = pixels["counts"].values.astype(np.float64)
         share = detector.radiation_share(tables)[0][pixels["slit_bin"].values]

@@ -126,6 +126,7 @@ def rates(seconds: xr.Dataset) -> Figure:
     """Events that came and that were recorded, the live share, and radiation."""
     figure = _figure(seconds, 6.0)
     axes = figure.subplots(3, 1, sharex=True)
+    seconds = seconds.isel(et=seconds["exposure"].values > 0.5)
     minutes = seconds["time_from_closest_approach"].values / 60.0
     axes[0].plot(minutes, seconds["rate"].values, ".", ms=3, color=ORANGE, label="arriving")
     axes[0].plot(minutes, seconds["recorded"].values, ".", ms=2, color=BLACK, label="recorded")

@@ -32,11 +32,13 @@ if TYPE_CHECKING:
 
 TABLES = Path(__file__).resolve().parents[2] / "calibration" / "tables" / "uvs"
 NAMES = ("detector", "wavelength", "effective_area", "dead_time", "pulse_height", "radiation", "flat", "pointing")
-# Acquisitions: seconds from closest approach of their beginnings, their length, and angle of the mirror.
-ACQUISITIONS: dict[str, tuple[tuple[float, float, float], ...]] = {
-    "demo": ((-1180.0, 90.0, 4.0), (1080.0, 90.0, -6.0)),
-    "full": tuple((-3590.0 + 1440.0 * k, 1430.0, angle) for k, angle in enumerate((4.0, -8.0, 0.0, 10.0, -6.0))),
+# Acquisitions: seconds from closest approach of their beginnings, and their length.
+ACQUISITIONS: dict[str, tuple[tuple[float, float], ...]] = {
+    "demo": ((-1190.0, 120.0), (1070.0, 120.0)),
+    "full": tuple((-3590.0 + 1440.0 * k, 1430.0) for k in range(5)),
 }
+# Angles of the mirror, one after the other, each for 30 s, of which a second to get there.
+MIRROR_ANGLES, MIRROR_STAYS = (-27.0, -20.5, -14.0, -7.5, -1.0, 5.5, 12.0, 18.5), 30.0
 FRAME, HACK_PERIOD, RATE_INTERVAL, MIRROR_INTERVAL, HOUSEKEEPING_INTERVAL = 2.0, 0.002, 0.125, 1.0, 10.0
 HACKS = round(FRAME / HACK_PERIOD)
 # Seconds of light that are computed at once.
@@ -61,13 +63,21 @@ class Acquisition:
     part: int
     ticks: NDArray[np.int64]
     et: Array
-    mirror: float
     broken: tuple[int, int]
 
     @property
     def span(self) -> Span:
         """From the first frame to the end of the last."""
         return Span(float(self.et[0]), float(self.et[-1] + FRAME))
+
+    def mirror(self, et: Array) -> Array:
+        """Angle of the mirror at times, degrees."""
+        since = (et - self.et[0]) / MIRROR_STAYS
+        angles = np.array(MIRROR_ANGLES)
+        # Later acquisitions go on where the one before ended.
+        turn = np.floor(since).astype(np.int64) + (self.part - 1) * 4
+        now, before = angles[turn % len(angles)], angles[(turn - 1) % len(angles)]
+        return np.asarray(before + (now - before) * np.clip((since % 1.0) * MIRROR_STAYS / MIRROR_INTERVAL, 0.0, 1.0))
 
     def good(self, et: Array) -> NDArray[np.bool_]:
         """Whether times are in a frame of good quality."""
@@ -84,13 +94,13 @@ def truth_tables(et: float) -> Known:
 def acquisitions(scene: Scene, scale: str) -> list[Acquisition]:
     """The files of a pass, at whole seconds of the clock."""
     out = []
-    for part, (start, length, mirror) in enumerate(ACQUISITIONS[scale]):
+    for part, (start, length) in enumerate(ACQUISITIONS[scale]):
         text = scene.clock.format(float(scene.clock.to_ticks(scene.pass_.et + start)), partition=False)
         begin = (int(text.split(":")[0]) + 1) * TICKS
         frames = int(length // FRAME)
         ticks = begin + np.arange(frames) * round(FRAME * TICKS)
         et = scene.clock.to_et(scene.clock.encode(ticks))
-        out.append(Acquisition(part + 1, ticks, et, mirror, (frames // 3, frames // 2)))
+        out.append(Acquisition(part + 1, ticks, et, (frames // 3, frames // 2)))
     return out
 
 
@@ -157,8 +167,7 @@ def _expose(
     start = forward.steps_of(first, last - first, FINE_TIME)
     length = STEP / FINE_TIME
     middle = start + length / 2
-    mirror = np.full(len(middle), acquisition.mirror)
-    rate = forward.light(scene.geometry, middle, mirror, optics)
+    rate = forward.light(scene.geometry, middle, acquisition.mirror(middle), optics)
     rate = np.nan_to_num(rate)
     rays = radiation(middle, scene.pass_.et)
     second = np.floor(middle).astype(np.int64)
@@ -209,8 +218,7 @@ def _expectation(
 
     steps = forward.steps_of(first, len(counts)) + STEP / 2
     along = np.broadcast_to(optics.along.reshape(SLIT_BINS, FINE_SLIT).mean(axis=1), (len(steps), SLIT_BINS))
-    mirror = np.full(len(steps), acquisition.mirror)
-    ground = forward.sight(scene.geometry, steps, mirror, along, np.zeros(along.shape))
+    ground = forward.sight(scene.geometry, steps, acquisition.mirror(steps), along, np.zeros(along.shape))
     return {
         "et": steps, "exposure": stepped(exposure), "open": stepped(open_time), "counts": counts,
         "arriving": stepped(arriving * exposure), "rays": stepped(rays * open_time),
@@ -311,7 +319,8 @@ def _even(acquisition: Acquisition, interval: float) -> NDArray[np.int64]:
 
 def _mirror(acquisition: Acquisition) -> dict[str, NDArray[np.generic]]:
     ticks = _even(acquisition, MIRROR_INTERVAL)
-    return _clock(ticks) | {"ANGLE": np.full(len(ticks), acquisition.mirror, np.float32)}
+    et = acquisition.et[0] + (ticks - ticks[0]) / TICKS
+    return _clock(ticks) | {"ANGLE": acquisition.mirror(et).astype(np.float32)}
 
 
 def _housekeeping(scene: Scene, acquisition: Acquisition) -> dict[str, NDArray[np.generic]]:
@@ -338,8 +347,9 @@ def _told(
     latitude, longitude = np.full(len(events.et), np.nan), np.full(len(events.et), np.nan)
     some = np.flatnonzero(photon & good)[::KNOWN_POINTS]
     along = (events.row[some] - optics.known["detector"]["row_center"]) * optics.known["detector"]["row_scale"]
-    mirror = np.full(len(some), acquisition.mirror)
-    ground = forward.sight(scene.geometry, events.et[some], mirror, along, events.across[some])
+    ground = forward.sight(
+        scene.geometry, events.et[some], acquisition.mirror(events.et[some]), along, events.across[some]
+    )
     latitude[some], longitude[some] = ground.latitude_planetocentric, ground.longitude_east
     return xr.Dataset(
         {

@@ -107,7 +107,7 @@ def spectra(
     counts, passed = (h[:-1].reshape(*shape, BINS) for h in (counts, passed))
     passing = state.radiation * state.exposure * state.live
     background = summed(np.broadcast_to(passing[:, None], sky.hit.shape))
-    variables = _radiance(counts, passed, solid, background, state, spin, tables)
+    variables = _radiance(counts, passed, solid, background, state, spin, geometry.closest_approach, tables)
     middle = (np.bincount(spin, state.et) / np.bincount(spin))[:spins]
     quality = np.bitwise_or.reduceat(state_flags(state), np.searchsorted(spin, np.arange(spins)))
     bits = (
@@ -132,20 +132,26 @@ def _histogram(events: Events, photon: Index, place: Index, groups: int) -> tupl
 
 
 def _radiance(
-    counts: Array, whole: Array, solid: Array, background: Array, state: State, spin: Index, tables: Tables
+    counts: Array,
+    whole: Array,
+    solid: Array,
+    background: Array,
+    state: State,
+    spin: Index,
+    closest_approach: float,
+    tables: Tables,
 ) -> dict[str, tuple[tuple[str, ...], Array]]:
     """Brightness per nm, 4 pi (N k - B) / (A Omega t), with its errors; k is the mean inverse efficiency."""
-    et = float(state.et[len(state.et) // 2])
-    area, relative = radiometry.effective_area(WAVELENGTHS, et, tables)
+    area, relative = radiometry.effective_area(WAVELENGTHS, closest_approach, tables)
     factor = np.divide(whole, counts, out=np.ones(counts.shape), where=counts > 0)
     share = detector.radiation_share(tables)
-    rays = background @ share[0]
+    rays = _spread(background, share[0])
     expected = _expected(counts, rays)
     total = solid.sum(axis=-1)[..., None]
     with np.errstate(divide="ignore", invalid="ignore"):
         scale = np.where(total > 0, radiometry.TO_KILORAYLEIGH / (area * total), np.nan)
     value = (counts * factor - rays) * scale
-    slopes = [background @ (w[0] * share[1] / w[1]) - rays for w in detector.radiation_errors(tables)]
+    slopes = [_spread(background, w[0] * share[1] / w[1]) - rays for w in detector.radiation_errors(tables)]
     weight = np.bincount(spin, state.exposure)
     loss = _systematic_loss(state, tables), calibrate.dead_time_error(state)
     mean = [np.bincount(spin, v * state.exposure) / np.maximum(weight, STEP) for v in loss]
@@ -165,6 +171,11 @@ def _radiance(
         "radiation": rays,
     }
     return {**{n: (dims, v) for n, v in values.items()}, "counts": (dims, counts.astype(np.int32))}
+
+
+def _spread(background: Array, share: Array) -> Array:
+    """Radiation (..., slit bin) over the wavelengths; a sum whose order does not depend on how many there are."""
+    return np.asarray((background[..., None] * share).sum(axis=-2))
 
 
 def _systematic_loss(state: State, tables: Tables) -> Array:
