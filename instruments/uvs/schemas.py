@@ -165,40 +165,43 @@ _WAVELENGTH = Variable(
     "wavelength", ("wavelength",), "float64", "nm", "middle of the bin", standard_name="radiation_wavelength"
 )
 
+_SPECTRUM = ("et", "target", "wavelength")
+
 SPECTRA = Schema(
     version=1,
     index="et",
     variables=(
         Variable(
             "radiance",
-            ("et", "target", "wavelength"),
+            _SPECTRUM,
             "float32",
             "kR nm-1",
             "mean spectral brightness over a spin, weighted with the live exposure",
             source=f"{README}, steps 5 to 8",
             quality="quality",
             uncertainties=(
-                Uncertainty("random", ("et", "target", "wavelength"), distribution="poisson"),
-                Uncertainty("systematic", ("et", "target", "wavelength")),
-                Uncertainty("structured", ("et", "target", "wavelength"), err_scale=SLOW_SCALE),
+                Uncertainty("random", _SPECTRUM, distribution="derived"),
+                Uncertainty("systematic", _SPECTRUM),
+                Uncertainty("structured", _SPECTRUM, err_scale=SLOW_SCALE),
             ),
             comment="at the instrument's resolution; target 0: nothing but Jupiter in sight, 1: nothing but sky",
         ),
         Variable(
-            "radiance_expected",
-            ("et", "target", "wavelength"),
+            "counts",
+            _SPECTRUM,
             "float32",
             "1",
-            "expected counts, radiation included (diagnostic)",
+            "photons recorded, radiation among them",
+            source=f"{README}, step 6",
+            quality="quality",
+            uncertainties=(Uncertainty("random", _SPECTRUM, distribution="poisson"),),
         ),
-        Variable("counts", ("et", "target", "wavelength"), "int32", "1", "photons recorded (count)"),
-        Variable(
-            "radiation", ("et", "target", "wavelength"), "float32", "1", "counts of radiation among them (diagnostic)"
-        ),
+        Variable("counts_expected", _SPECTRUM, "float32", "1", "expected counts (diagnostic)"),
+        Variable("radiation", _SPECTRUM, "float32", "1", "counts of radiation among them (diagnostic)"),
         Variable(
             "exposure", ("et", "target"), "float32", "sr s", "solid angle of the slit times live time (diagnostic)"
         ),
-        Variable("quality", ("et", "target", "wavelength"), "uint32", "1", _QUALITY),
+        Variable("quality", _SPECTRUM, "uint32", "1", _QUALITY),
     ),
     coords=(_WAVELENGTH,),
     sizes={"target": len(TARGETS), "wavelength": len(WAVELENGTHS)},

@@ -38,7 +38,7 @@ ACQUISITIONS: dict[str, tuple[tuple[float, float], ...]] = {
     "full": tuple((-3590.0 + 1440.0 * k, 1430.0) for k in range(5)),
 }
 # Angles of the mirror, one after the other, each for 30 s, of which a second to get there.
-MIRROR_ANGLES, MIRROR_STAYS = (-27.0, -20.5, -14.0, -7.5, -1.0, 5.5, 12.0, 18.5), 30.0
+MIRROR_ANGLES, MIRROR_STAYS = (27.0, 20.5, 14.0, 7.5, 1.0, -5.5, -12.0, -18.5), 30.0
 FRAME, HACK_PERIOD, RATE_INTERVAL, MIRROR_INTERVAL, HOUSEKEEPING_INTERVAL = 2.0, 0.002, 0.125, 1.0, 10.0
 HACKS = round(FRAME / HACK_PERIOD)
 # Seconds of light that are computed at once.

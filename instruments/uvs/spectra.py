@@ -167,10 +167,12 @@ def _radiance(
             value**2 * (relative**2 + of_slit**2 + mean[0] ** 2 + sag**2) + (slopes[0] ** 2 + slopes[1] ** 2) * scale**2
         ),
         "radiance_structured": np.hypot(value * mean[1], rays * scale / np.sqrt(np.maximum(dark, 1.0))),
-        "radiance_expected": expected,
+        "counts": np.where(total > 0, counts, np.nan),
+        "counts_random": np.sqrt(expected),
+        "counts_expected": expected,
         "radiation": rays,
     }
-    return {**{n: (dims, v) for n, v in values.items()}, "counts": (dims, counts.astype(np.int32))}
+    return {n: (dims, v) for n, v in values.items()}
 
 
 def _spread(background: Array, share: Array) -> Array:

@@ -106,7 +106,7 @@ def solid_angle(optics: Optics) -> Array:
 def of_spectra(expected: list[Expected], optics: Optics) -> xr.Dataset:
     """Truth of uvs.spectra: expected photons of each spin and target over area, solid angle and live time."""
     rays_share, solid = lit_share(optics), solid_angle(optics)
-    out: dict[str, list[Array]] = {n: [] for n in ("et", "radiance", "radiance_expected")}
+    out: dict[str, list[Array]] = {n: [] for n in ("et", "radiance", "counts")}
     for e in expected:
         area = area_at(WAVELENGTHS, optics.known, float(e["et"].mean()))
         hit = np.isfinite(e["emission"])
@@ -125,13 +125,14 @@ def of_spectra(expected: list[Expected], optics: Optics) -> xr.Dataset:
                 live = (inside * e["open"][mine, None]).sum(axis=0) @ solid
                 rays = (inside * e["rays"][mine, None]).sum(axis=0) @ rays_share
                 value = photons / (area * live * PHOTONS_PER_KR) if live > 0 else np.full(len(area), np.nan)
-                both.append((value, photons + rays))
+                both.append((value, photons + rays if live > 0 else value))
             out["radiance"].append(np.stack([v for v, _ in both]))
-            out["radiance_expected"].append(np.stack([n for _, n in both]))
+            out["counts"].append(np.stack([n for _, n in both]))
     dims = ("et", "target", "wavelength")
+    counts = np.stack(out["counts"])
+    values = {"radiance": np.stack(out["radiance"]), "counts": counts, "counts_expected": counts}
     return xr.Dataset(
-        {n: (dims, np.stack(out[n])) for n in ("radiance", "radiance_expected")},
-        coords={"et": np.stack(out["et"]), "wavelength": WAVELENGTHS},
+        {n: (dims, v) for n, v in values.items()}, coords={"et": np.stack(out["et"]), "wavelength": WAVELENGTHS}
     ).assign_attrs(et_tolerance=0.1)
 
 
