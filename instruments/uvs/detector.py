@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -61,6 +60,11 @@ class Tables:
     def number(self, table: str, quantity: str) -> float:
         """Value of a scalar."""
         return float(getattr(self, table)[quantity].value)
+
+    @property
+    def box(self) -> Array:
+        """Half width and height of the boxes about stim pixels, to the edges of the outermost pixels."""
+        return np.asarray(np.floor(self.detector["stim_box"].value) + 0.5)
 
     @property
     def edges(self) -> Array:
@@ -335,7 +339,7 @@ def _places(raw: xr.Dataset, tables: Tables) -> tuple[Array, Array, Array, Bools
 
 
 def _in_box(raw: xr.Dataset, tables: Tables, k: int) -> Bools:
-    wide, high = tables.detector["stim_box"].value
+    wide, high = tables.box
     x, y = tables.detector["stim_column"].value[k], tables.detector["stim_row"].value[k]
     return np.asarray((np.abs(raw["x"].values - x) <= wide) & (np.abs(raw["y"].values - y) <= high))
 
@@ -359,7 +363,6 @@ def wavelengths(x: Array, y: Array, tables: Tables) -> Array:
     )
 
 
-@lru_cache(maxsize=16)
 def radiation_share(tables: Tables, shift: tuple[float, float] = (0.0, 0.0)) -> tuple[Array, float]:
     """Share of the detector's radiation in each bin along the slit and of wavelength, and in the dark part.
 
@@ -367,17 +370,32 @@ def radiation_share(tables: Tables, shift: tuple[float, float] = (0.0, 0.0)) -> 
     ----------
     shift : added to the slopes of its density.
     """
-    x, y = (g.ravel().astype(float) for g in np.meshgrid(np.arange(COLUMNS), np.arange(ROWS)))
     slope = tables.radiation["slope"].value + shift
-    density = 1.0 + slope[0] * (2.0 * x + 1.0 - COLUMNS) / COLUMNS + slope[1] * (2.0 * y + 1.0 - ROWS) / ROWS
-    density /= density.sum()
-    boxes = np.zeros(x.shape, bool)
-    wide, high = tables.detector["stim_box"].value
-    for sx, sy in zip(tables.detector["stim_column"].value, tables.detector["stim_row"].value, strict=True):
-        boxes |= (np.abs(x - sx) <= wide) & (np.abs(y - sy) <= high)
-    dark = float(density[_dark(x, y, tables) & ~boxes].sum())
-    share, _, _ = np.histogram2d(y, wavelengths(x, y, tables), bins=(tables.edges, WAVELENGTH_EDGES), weights=density)
-    return share, dark
+
+    def within(left: Array, right: Array, low: Array, high: Array) -> Array:
+        """Share in rectangles: the integral of 1 + s u + t v over them, u and v from -1 to 1 over the detector."""
+        x, y = (
+            np.stack([2.0 * a + 1.0 - n, 2.0 * b + 1.0 - n]) / n
+            for a, b, n in ((left, right, COLUMNS), (low, high, ROWS))
+        )
+        wide, tall = x[1] - x[0], y[1] - y[0]
+        return np.asarray(wide * tall * (1.0 + slope[0] * x.mean(axis=0) + slope[1] * y.mean(axis=0)) / 4.0)
+
+    table, law = tables.detector, tables.wavelength.values
+    rows = np.arange(ROWS, dtype=np.float64)[:, None]
+    columns = (
+        law["column"]
+        + (WAVELENGTH_EDGES - law["origin"] - law["curvature"] * (rows - law["row"]) ** 2) / law["dispersion"]
+    )
+    by_row = within(columns[:, :-1], columns[:, 1:], rows - 0.5, rows + 0.5)
+    edges = tables.edges[:, None]
+    overlap = np.minimum(edges[1:], rows.T + 0.5) - np.maximum(edges[:-1], rows.T - 0.5)
+    boxes = [
+        within(x - tables.box[0], x + tables.box[0], y - tables.box[1], y + tables.box[1])
+        for x, y in zip(table["stim_column"].value, table["stim_row"].value, strict=True)
+    ]
+    lit = within(*table["dark_columns"].value, *table["dark_rows"].value)
+    return np.maximum(overlap, 0.0) @ by_row, float(1.0 - lit - sum(boxes))
 
 
 def radiation_errors(tables: Tables) -> list[tuple[Array, float]]:

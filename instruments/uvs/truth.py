@@ -69,16 +69,15 @@ def dark_share(optics: Optics) -> float:
     u = (2.0 * np.arange(COLUMNS) + 1.0 - COLUMNS) / COLUMNS
     v = (2.0 * np.arange(ROWS)[:, None] + 1.0 - ROWS) / ROWS
     density = (1.0 + slope[0] * u) * (1.0 + slope[1] * v) / (COLUMNS * ROWS)
-    lit = np.zeros(density.shape, bool)
-    low, high = (int(r) for r in table["dark_rows"])
-    left, right = (int(c) for c in table["dark_columns"])
-    lit[low : high + 1, left : right + 1] = True
+    place = np.arange(COLUMNS), np.arange(ROWS)[:, None]
+    lit = np.ones(density.shape)
+    for at, ends in zip(place, (table["dark_columns"], table["dark_rows"]), strict=True):
+        # A pixel that an end cuts is lit in part.
+        lit = lit * (np.clip(at + 0.5, *ends) - np.clip(at - 0.5, *ends))
     for x, y in zip(table["stim_column"], table["stim_row"], strict=True):
-        lit[
-            int(y - table["stim_box"][1] + 0.5) : int(y + table["stim_box"][1] + 1),
-            int(x - table["stim_box"][0]) : int(x + table["stim_box"][0] + 1),
-        ] = True
-    return float(density[~lit].sum())
+        inside = (np.abs(place[0] - x) <= table["stim_box"][0]) & (np.abs(place[1] - y) <= table["stim_box"][1])
+        lit = np.maximum(lit, inside)
+    return float((density * (1.0 - lit)).sum())
 
 
 def lit_share(optics: Optics) -> Array:
