@@ -40,8 +40,8 @@ SPREAD = (0.8191725133961645, 0.6710436067037893, 0.5497004779019703)
 LEAST_LIVE = 0.02
 # Parts of a step in which the events' rate is taken as steady.
 FINE = 4
-# Times the dead time is put into its own equation.
-SOLVE = 8
+# The longest dead time that is looked for, s, and how often the interval is halved in which it is.
+LONGEST, HALVINGS = 1e-4, 30
 
 
 @dataclass(frozen=True)
@@ -196,8 +196,9 @@ def observe(raw: xr.Dataset, tables: Tables, dead_time: DeadTime) -> tuple[State
     rate = np.divide(line.count, line.time, out=np.zeros(len(line.time)), where=line.time > 0)
     electronic = np.maximum(1.0 - rate * tau, LEAST_LIVE)
     pair = tables.number("dead_time", "pair_resolution")
-    # Pulses that merge are counted as one: N exp(-N t) of them, to first order; a place is right if none came near.
-    arriving = rate / electronic * (1.0 + rate / electronic * pair)
+    # The electronics wait for the next event from the end of a dead time on, merged or not. A place is right only if no
+    # other pulse came near.
+    arriving = rate / electronic
     live = line.mean(electronic * np.exp(-2.0 * arriving * pair))
     x, y, place_sigma, unplaced, stim = _places(raw, tables)
     low, high = tables.pulse_height["window"].value
@@ -265,12 +266,13 @@ def _seconds(first: int, number: int) -> Index:
 def _dead_time(raw: xr.Dataset, line: Timeline, tables: Tables, choice: DeadTime) -> tuple[Array, Array, Bools]:
     """Dead time, its random error, and whether it is the table's, of fine steps; from count rates over 30 s each.
 
-    For a detector that a lost event does not keep dead (non-paralysable) the analog counts exceed the digital ones by
-    tau times the integral of a(t) d(t), a = d / (1 - d tau). The rates change within an interval of the counters, so
-    the integral is taken over the events themselves; n (n - 1) is the square without the noise of n.
+    For a detector that a lost event does not keep dead (non-paralysable), N = d / (1 - d tau) events arrive where d are
+    recorded, and the analog counter sees N less those that merge, N^2 t: the counts differ by the integral of
+    N d tau - N^2 t. The rates change within an interval of the counters, so it is taken over the events themselves;
+    n (n - 1) is the square without the noise of n.
     """
-    middle = (line.first * FINE + np.arange(len(line.time)) + 0.5) * (STEP / FINE)
-    slow = np.floor(middle / SLOW).astype(np.int64)
+    steps = (line.first * FINE + np.arange(len(line.time)) + 0.5) * (STEP / FINE)
+    slow = np.floor(steps / SLOW).astype(np.int64)
     slow -= slow[0]
     value, sigma, number = tables.number("dead_time", "tau"), float(tables.dead_time["tau"].sigma), int(slow[-1]) + 1
     tau, spread, from_table = np.full(number, value), np.zeros(number), np.ones(number, bool)
@@ -280,11 +282,19 @@ def _dead_time(raw: xr.Dataset, line: Timeline, tables: Tables, choice: DeadTime
         both = np.divide(line.count * (line.count - 1.0), line.time, out=np.zeros(len(used)), where=exposed) * used
         rate = np.divide(line.count, line.time, out=np.zeros(len(used)), where=exposed)
         lost = np.bincount(slow, difference * exposed, number).astype(np.float64)
-        fitted, pairs = tau, np.zeros(number)
-        for _ in range(SOLVE):
-            share = np.maximum(1.0 - rate * fitted[slow], LEAST_LIVE)
-            pairs = np.bincount(slow, both / share, number).astype(np.float64)
-            fitted = np.divide(lost, pairs, out=tau.copy(), where=pairs > 0)
+
+        def pairs_at(tau: Array, power: int) -> Array:
+            share = np.maximum(1.0 - rate * tau[slow], LEAST_LIVE)
+            return np.bincount(slow, both / share**power, number).astype(np.float64)
+
+        # What is lost grows with tau: halving the interval that holds the solution.
+        low, high, pair = np.zeros(number), np.full(number, LONGEST), tables.number("dead_time", "pair_resolution")
+        for _ in range(HALVINGS):
+            middle = 0.5 * (low + high)
+            less = middle * pairs_at(middle, 1) - pair * pairs_at(middle, 2) < lost
+            low, high = np.where(less, middle, low), np.where(less, high, middle)
+        fitted = 0.5 * (low + high)
+        pairs = pairs_at(fitted, 1)
         error = np.divide(np.sqrt(np.maximum(lost, 1.0)), pairs, out=np.full(number, np.inf), where=pairs > 0)
         known = error < sigma
         tau, spread, from_table = np.where(known, fitted, tau), np.where(known, error, 0.0), ~known

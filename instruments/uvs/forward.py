@@ -62,7 +62,7 @@ class Optics:
     pass_ : component by component, the distribution of detected wavelengths, cumulative (4, n).
     detected : effective area averaged over a component's spectrum, cm2 (4).
     seen : the same, read in each bin of wavelength, by section (3, 4, bins).
-    inside, above : share of photons whose pulse is within the window, and is counted at all.
+    inside : share of photons whose pulse is within the window, where the gain does not sag.
     """
 
     known: Known
@@ -75,7 +75,6 @@ class Optics:
     detected: Array
     seen: Array
     inside: float
-    above: float
 
 
 def area_at(wavelength: Array, known: Known, et: float) -> Array:
@@ -107,11 +106,10 @@ def make_optics(known: Known, et: float) -> Optics:
     pulse = known["pulse_height"]
     mean, sigma = float(pulse["mean"]), float(pulse["spread"] * pulse["mean"])
     inside = float(ndtr((pulse["window"][1] - mean) / sigma) - ndtr((pulse["window"][0] - mean) / sigma))
-    above = float(ndtr((mean - pulse["threshold"]) / sigma))
     return Optics(
         known, (middle - table["row_center"]) * table["row_scale"], section, rows, gather, leak,
         np.cumsum(caught, axis=1) / caught.sum(axis=1, keepdims=True), caught.sum(axis=1), blurred(caught, known),
-        inside, above,
+        inside,
     )  # fmt: skip
 
 
@@ -159,9 +157,17 @@ def light(geometry: Geometry, et: Array, mirror: Array, optics: Optics) -> Array
 
 @dataclass
 class Photons:
-    """Events (n): times, what they are, true wavelength in nm, place in the slit, place on the detector, pulse."""
+    """Events; arrays over n.
 
-    et: Array
+    Parameters
+    ----------
+    time : s since the acquisition began: a float's et resolves but 60 ns, as long as two pulses are one.
+    kind : component of a photon, or `RADIATION`, `STIM_PULSE`, `MERGED`.
+    wavelength, row, across : of a photon: true wavelength in nm, fine row, degrees across the slit.
+    x, y, pulse : place on the detector and pulse height.
+    """
+
+    time: Array
     kind: NDArray[np.int8]
     wavelength: Array
     row: Array
@@ -178,7 +184,7 @@ class Photons:
 def joined(parts: list[Photons]) -> Photons:
     """All of them, in time order."""
     whole = Photons(*(np.concatenate([getattr(p, n) for p in parts]) for n in Photons.__dataclass_fields__))
-    return whole.take(np.argsort(whole.et, kind="stable"))
+    return whole.take(np.argsort(whole.time, kind="stable"))
 
 
 def photons(rate: Array, start: Array, length: float, optics: Optics, sag: Array, rng: Generator) -> Photons:
@@ -240,6 +246,14 @@ def block_rates(rate: Array, radiation: Array, optics: Optics) -> Array:
     return out.reshape(len(rate), -1) + radiation[:, None] / out[0].size
 
 
+def counted_share(blocks: Array, optics: Optics) -> Array:
+    """Share of photons (n) whose pulses are counted at all, at rates of the blocks (n, blocks)."""
+    pulse = optics.known["pulse_height"]
+    mean = pulse["mean"] / (1.0 + blocks / pulse["sag_rate"])
+    above = ndtr((mean - pulse["threshold"]) / (pulse["spread"] * mean))
+    return np.asarray((above * blocks).sum(axis=1) / blocks.sum(axis=1))
+
+
 def rays(rate: Array, start: Array, length: float, optics: Optics, rng: Generator) -> Photons:
     """Penetrating electrons; `rate` of those within the window, over the whole detector (n)."""
     pulse, table = optics.known["pulse_height"], optics.known["radiation"]
@@ -266,20 +280,20 @@ def stims(start: float, stop: float, optics: Optics, rng: Generator) -> Photons:
     table = optics.known["detector"]
     parts = []
     for column, row in zip(table["stim_column"], table["stim_row"], strict=True):
-        et = start + (np.arange(int((stop - start) * table["stim_rate"])) + rng.random()) / table["stim_rate"]
-        n = len(et)
+        time = start + (np.arange(int((stop - start) * table["stim_rate"])) + rng.random()) / table["stim_rate"]
+        n = len(time)
         none = np.full(n, np.nan)
         x, y = (c + rng.normal(size=n) * s for c, s in zip((column, row), table["stim_spread"], strict=True))
         pulse = optics.known["pulse_height"]["stim"] + 0.5 + rng.normal(size=n) * 0.4
-        parts.append(Photons(et, np.full(n, STIM_PULSE, np.int8), none, none, none, x, y, pulse))
+        parts.append(Photons(time, np.full(n, STIM_PULSE, np.int8), none, none, none, x, y, pulse))
     return joined(parts)
 
 
 def merge(events: Photons, resolution: float) -> Photons:
     """Pulses that follow the one before within `resolution` become one with it, at the common centre of charge."""
-    if len(events.et) == 0:
+    if len(events.time) == 0:
         return events
-    first = np.append(True, np.diff(events.et) >= resolution)
+    first = np.append(True, np.diff(events.time) >= resolution)
     if first.all():
         return events
     group = np.cumsum(first) - 1
@@ -294,16 +308,16 @@ def merge(events: Photons, resolution: float) -> Photons:
     return out
 
 
-def survivors(et: Array, tau: float) -> NDArray[np.bool_]:
+def survivors(time: Array, tau: float) -> NDArray[np.bool_]:
     """Which events are recorded by electronics that are dead for `tau` after every event they record."""
-    n = len(et)
+    n = len(time)
     alive = np.zeros(n, bool)
     if n == 0:
         return alive
     # An event with none before it within tau is recorded whatever came before: chains begin there and go on at once.
-    heads = np.flatnonzero(np.append(True, np.diff(et) >= tau))
+    heads = np.flatnonzero(np.append(True, np.diff(time) >= tau))
     ends = np.append(heads[1:], n)
-    following = np.searchsorted(et, et + tau, side="left")
+    following = np.searchsorted(time, time + tau, side="left")
     at = heads
     while at.size:
         alive[at] = True

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from instruments.uvs.detector import Tables
 from instruments.uvs.layout import KILORAYLEIGH, SECTION_OF_BIN, Array
+from pipeline.errors import CalibrationError
 
 # Photons per square centimetre, second and steradian in a kilorayleigh are its inverse.
 TO_KILORAYLEIGH = 4.0 * np.pi / KILORAYLEIGH
@@ -23,6 +24,8 @@ def effective_area(wavelength: ArrayLike, et: float, tables: Tables) -> tuple[Ar
     nodes = np.concatenate([table["published_wavelength"].value, table["other_wavelength"].value])
     area = np.concatenate([table["published_area"].value, table["other_area"].value])
     sigma = np.concatenate([table["published_area"].sigma, table["other_area"].sigma])
+    if not (area > 0).all():
+        raise CalibrationError(f"table uvs.effective_area: an area of {area.min()} cm2 is none")
     order = np.argsort(nodes)
     nodes, area, relative = nodes[order], area[order], (sigma / area)[order]
     w = np.asarray(wavelength, np.float64)

@@ -149,9 +149,9 @@ def _acquire(
         pair, tau = float(optics.known["dead_time"]["pair_resolution"]), float(optics.known["dead_time"]["tau"])
         merged = forward.merge(events, pair)
         merged = merged.take(merged.pulse >= optics.known["pulse_height"]["threshold"])
-        counted.append(merged.et)
-        alive = merged.take(forward.survivors(merged.et, tau))
-        _, shift, stretch = drift(alive.et, scene.pass_.et)
+        counted.append(merged.time)
+        alive = merged.take(forward.survivors(merged.time, tau))
+        _, shift, stretch = drift(alive.time + span.start, scene.pass_.et)
         recorded.append(forward.place_read(alive, shift, stretch))
         sums.append(expectation)
     events = forward.joined(recorded)
@@ -175,20 +175,29 @@ def _expose(
     mean = np.zeros((len(seconds), *rate.shape[1:]))
     np.add.at(mean, of, rate)
     mean /= np.bincount(of)[:, None, None]
+    origin = acquisition.span.start
     blocks = forward.block_rates(mean, np.bincount(of, rays) / np.bincount(of), optics)
+    counted = forward.counted_share(blocks, optics)
     events = forward.joined(
         [
-            forward.photons(rate, start, length, optics, blocks[of], rng),
-            forward.rays(rays, start, length, optics, rng),
-            forward.stims(part.start, part.stop, optics, rng),
+            forward.photons(rate, start - origin, length, optics, blocks[of], rng),
+            forward.rays(rays, start - origin, length, optics, rng),
+            forward.stims(part.start - origin, part.stop - origin, optics, rng),
         ]
     )
-    events = events.take(part.contains(events.et))
-    return events, _expectation(scene, acquisition, part, optics, first, rate, rays)
+    events = events.take((events.time >= part.start - origin) & (events.time < part.stop - origin))
+    return events, _expectation(scene, acquisition, part, optics, first, rate, rays, counted[of])
 
 
 def _expectation(
-    scene: Scene, acquisition: Acquisition, part: Span, optics: Optics, first: int, rate: Array, rays: Array
+    scene: Scene,
+    acquisition: Acquisition,
+    part: Span,
+    optics: Optics,
+    first: int,
+    rate: Array,
+    rays: Array,
+    counted: Array,
 ) -> dict[str, Array]:
     """On steps (n): times, exposure, live share, rates; expected counts (n, section, bin, component); what is seen."""
     known = optics.known
@@ -200,12 +209,9 @@ def _expectation(
     above = np.exp(-pulse["threshold"] / mean) / (
         np.exp(-pulse["window"][0] / mean) - np.exp(-pulse["window"][1] / mean)
     )
-    arriving = (
-        rate.sum(axis=(1, 2)) * optics.above / optics.inside + rays * above + 2.0 * known["detector"]["stim_rate"]
-    )
+    arriving = rate.sum(axis=(1, 2)) * counted / optics.inside + rays * above + 2.0 * known["detector"]["stim_rate"]
     pair = float(known["dead_time"]["pair_resolution"])
-    pulses = arriving * np.exp(-arriving * pair)
-    live = np.exp(-2.0 * arriving * pair) / (1.0 + pulses * known["dead_time"]["tau"])
+    live = np.exp(-2.0 * arriving * pair) / (1.0 + arriving * known["dead_time"]["tau"])
     open_time = exposure * live
     counts = np.zeros((len(rate) // FINE_TIME, len(SECTIONS), SLIT_BINS, len(COMPONENTS)))
     for s in range(len(SECTIONS)):
@@ -240,9 +246,10 @@ def _write(
     rng: Generator,
 ) -> xr.Dataset:
     """Write the events of an acquisition, not all of them; returns the truth of those that are in the file."""
-    frame = np.clip(np.searchsorted(acquisition.et, events.et, side="right") - 1, 0, len(acquisition.et) - 1)
-    hack = np.clip(np.floor((events.et - acquisition.et[frame]) / HACK_PERIOD), 0, HACKS - 1).astype(np.int64)
-    digital = events.et
+    begin = acquisition.et - acquisition.et[0]
+    frame = np.clip(np.searchsorted(begin, events.time, side="right") - 1, 0, len(begin) - 1)
+    hack = np.clip(np.floor((events.time - begin[frame]) / HACK_PERIOD), 0, HACKS - 1).astype(np.int64)
+    digital = events.time
     # One frame loses a tenth of its hacks and what came in them.
     gone = (frame == acquisition.broken[0]) & (hack >= HACKS // 2) & (hack < HACKS // 2 + HACKS // 10)
     events, frame, hack = events.take(~gone), frame[~gone], hack[~gone]
@@ -301,12 +308,13 @@ def _name(scene: Scene, acquisition: Acquisition) -> str:
     return f"UVS_S{acquisition.part:02d}_{seconds}_{year}{doy:03d}_P{scene.pass_.number:02d}OBS_V01.FIT"
 
 
-def _rates(acquisition: Acquisition, et: Array) -> dict[str, NDArray[np.generic]]:
-    """Counts of events over intervals that fill the frames."""
+def _rates(acquisition: Acquisition, time: Array) -> dict[str, NDArray[np.generic]]:
+    """Counts of events, at times since the beginning, over intervals that fill the frames."""
     per = round(FRAME / RATE_INTERVAL)
     ticks = (acquisition.ticks[:, None] + np.arange(per) * round(RATE_INTERVAL * TICKS)).ravel()
-    frame = np.clip(np.searchsorted(acquisition.et, et, side="right") - 1, 0, len(acquisition.et) - 1)
-    within = np.clip(np.floor((et - acquisition.et[frame]) / RATE_INTERVAL), 0, per - 1).astype(np.int64)
+    begin = acquisition.et - acquisition.et[0]
+    frame = np.clip(np.searchsorted(begin, time, side="right") - 1, 0, len(begin) - 1)
+    within = np.clip(np.floor((time - begin[frame]) / RATE_INTERVAL), 0, per - 1).astype(np.int64)
     counts = np.bincount(frame * per + within, minlength=len(ticks)).astype(np.int32)
     return _clock(ticks) | {"INTERVAL": np.full(len(ticks), RATE_INTERVAL), "COUNTS": counts}
 
@@ -344,12 +352,11 @@ def _told(
     low, high = optics.known["pulse_height"]["window"]
     photon = events.kind < forward.RADIATION
     good = ~np.isin(frame, acquisition.broken) & (events.pulse >= low) & (events.pulse < high)
-    latitude, longitude = np.full(len(events.et), np.nan), np.full(len(events.et), np.nan)
+    latitude, longitude = np.full(len(frame), np.nan), np.full(len(frame), np.nan)
     some = np.flatnonzero(photon & good)[::KNOWN_POINTS]
+    at = events.time[some] + acquisition.et[0]
     along = (events.row[some] - optics.known["detector"]["row_center"]) * optics.known["detector"]["row_scale"]
-    ground = forward.sight(
-        scene.geometry, events.et[some], acquisition.mirror(events.et[some]), along, events.across[some]
-    )
+    ground = forward.sight(scene.geometry, at, acquisition.mirror(at), along, events.across[some])
     latitude[some], longitude[some] = ground.latitude_planetocentric, ground.longitude_east
     return xr.Dataset(
         {

@@ -181,10 +181,14 @@ def _spread(background: Array, share: Array) -> Array:
 
 
 def _systematic_loss(state: State, tables: Tables) -> Array:
-    """Relative error of the live share from the tables: dead time where it is the table's, and pile-up."""
+    """Relative error of the live share: of the table's dead time where it is used, and of pile-up.
+
+    Of merged pulses it is not known whether they fall within the window and on the place of the two.
+    """
     tau = np.where(state.from_table, float(tables.dead_time["tau"].sigma), 0.0)
     pair = float(tables.dead_time["pair_resolution"].sigma)
-    return np.hypot(state.recorded * tau * state.gain, 2.0 * state.arriving * pair)
+    merged = state.arriving * float(tables.dead_time["pair_resolution"].value)
+    return np.sqrt((state.recorded * tau * state.gain) ** 2 + (2.0 * state.arriving * pair) ** 2 + merged**2)
 
 
 def _sag_error(factor: Array, tables: Tables) -> Array:
