@@ -65,8 +65,8 @@ def spin_rate(geometry: Geometry, et: Array) -> Array:
 def dwell(geometry: Geometry, et: Array, mirror: Array, along: Array, width: Array) -> Array:
     """Seconds for which a point of the sky is within the slit: its width over the speed across it.
 
-    The speed is the spin rate times the part of ``axis x look`` across the slit, which is ``cos(mirror)`` for the
-    middle of the slit and an axis along it.
+    The speed is the spin rate times the part of ``axis x look`` across the slit. For an axis along the slit that is
+    ``cos(mirror)^2`` in its middle: the spin's circle is smaller there, and the mirror turned the slit against it too.
 
     Parameters
     ----------

@@ -17,30 +17,35 @@ Array = NDArray[np.float64]
 # Colours that are told apart by all eyes (Okabe and Ito 2008).
 BLACK, BLUE, ORANGE, GREEN, GREY = "#000000", "#0072B2", "#D55E00", "#009E73", "#8c8c8c"
 WIDTH = 9.0
-POLEWARD = 45.0  # degrees of latitude that the polar maps begin at
+POLEWARD = 50.0  # degrees of latitude that the polar maps begin at
 # Bands of the false colours, nm: red what methane absorbs least, blue what it absorbs most.
 FALSE = {"red": (155.0, 162.0), "green": (125.0, 165.0), "blue": (123.0, 130.0)}
 
 
 def aurora(map_: xr.Dataset) -> Figure:
-    """Both poles: false colours, brightness of the widest band and colour ratio."""
-    figure = _figure(map_, 9.0)
+    """Both poles: false colours, brightness of the widest band, colour ratio; poles that were not seen are left out."""
     low, high = map_["band_low"].values, map_["band_high"].values
     value = map_["brightness"].values.astype(float)
     widest = int(np.argmax(high - low))
     channels = [np.flatnonzero((low == a) & (high == b)) for a, b in FALSE.values()]
-    rows: list[tuple[str, Array, str | None]] = []
+    shown: list[tuple[str, Array, str | None]] = []
     if all(len(c) for c in channels):
-        rows.append(("false colour", _colours(np.stack([value[c[0]] for c in channels], axis=-1)), None))
-    rows.append((f"{low[widest]:.0f}-{high[widest]:.0f} nm (kR)", value[widest], "inferno"))
-    rows.append(("colour ratio", map_["colour_ratio"].values.astype(float), "viridis"))
-    axes = figure.subplots(2, len(rows), subplot_kw={"projection": "polar"}, squeeze=False)
-    for k, (title, shown, colours) in enumerate(rows):
-        for pole, axis in zip((1.0, -1.0), axes[:, k], strict=True):
-            mesh = _polar(axis, map_, shown, pole, colours)
-            if colours is not None:
-                figure.colorbar(mesh, ax=axis, shrink=0.7, pad=0.1)
+        shown.append(("false colours", _colours(np.stack([value[c[0]] for c in channels], axis=-1)), None))
+    shown.append((f"{low[widest]:.0f} to {high[widest]:.0f} nm (kR)", value[widest], "inferno"))
+    shown.append(("colour ratio", map_["colour_ratio"].values.astype(float), "viridis"))
+    latitude, seen = map_["latitude"].values, map_["exposure"].values > 0
+    poles = [p for p in (1.0, -1.0) if seen[p * latitude > POLEWARD].any()] or [1.0]
+    figure = _figure(map_, 0.5 + 3.0 * len(poles))
+    axes = figure.subplots(len(poles), len(shown), subplot_kw={"projection": "polar"}, squeeze=False)
+    for k, (title, values, colours) in enumerate(shown):
+        polar = values[(np.abs(latitude) > POLEWARD) & np.isfinite(latitude)]
+        finite = polar[np.isfinite(polar)]
+        top = max(float(np.percentile(finite, 99.0)), 1e-3) if finite.size else 1.0
+        for pole, axis in zip(poles, axes[:, k], strict=True):
+            mesh = _polar(axis, map_, values, pole, colours, top)
             axis.set_title(f"{title}, {'north' if pole > 0 else 'south'}", fontsize=9)
+        if colours is not None:
+            figure.colorbar(mesh, ax=list(axes[:, k]), shrink=0.7, pad=0.08, location="bottom")
     return figure
 
 
@@ -48,10 +53,11 @@ def _colours(channels: Array) -> Array:
     """Brightness of three bands as colours, each by the square root of its share of its 99.5th percentile."""
     top = np.nanpercentile(channels.reshape(-1, 3), 99.5, axis=0)
     out = np.sqrt(np.clip(channels / np.where(top > 0, top, 1.0), 0.0, 1.0))
-    return np.where(np.isfinite(channels), out, 1.0)
+    alpha = np.isfinite(channels).all(axis=-1, keepdims=True).astype(float)
+    return np.concatenate([np.nan_to_num(out), alpha], axis=-1)
 
 
-def _polar(axis: Axes, map_: xr.Dataset, shown: Array, pole: float, colours: str | None) -> Any:
+def _polar(axis: Axes, map_: xr.Dataset, shown: Array, pole: float, colours: str | None, top: float) -> Any:
     """One pole, seen from above; west longitudes as the community counts them."""
     latitude, longitude = map_["latitude"].values, map_["longitude"].values
     step = latitude[1] - latitude[0]
@@ -59,6 +65,7 @@ def _polar(axis: Axes, map_: xr.Dataset, shown: Array, pole: float, colours: str
     colat = 90.0 - pole * latitude[use]
     order = np.argsort(colat)
     edges = np.append(colat[order] - step / 2, colat[order][-1] + step / 2)
+    axis.set_facecolor("#f0f0f0")
     angle = np.radians(np.append(longitude - step / 2, longitude[-1] + step / 2))
     # Seen from above the north east longitude runs counter-clockwise, seen from below the south clockwise.
     axis.set_theta_direction(1 if pole > 0 else -1)  # type: ignore[attr-defined]
@@ -66,11 +73,9 @@ def _polar(axis: Axes, map_: xr.Dataset, shown: Array, pole: float, colours: str
     if colours is None:
         mesh = axis.pcolormesh(angle, edges, part, shading="flat")
     else:
-        finite = part[np.isfinite(part)]
-        top = float(np.percentile(finite, 99.0)) if finite.size else 1.0
-        mesh = axis.pcolormesh(angle, edges, part, shading="flat", cmap=colours, vmin=0.0, vmax=max(top, 1e-3))
+        mesh = axis.pcolormesh(angle, edges, part, shading="flat", cmap=colours, vmin=0.0, vmax=top)
     axis.set_ylim(0.0, 90.0 - POLEWARD)
-    axis.set_yticks([10, 20, 30, 40], [f"{pole * (90 - c):.0f}°" for c in (10, 20, 30, 40)], fontsize=7)
+    axis.set_yticks([10, 20, 30], [f"{90 - c}°{'N' if pole > 0 else 'S'}" for c in (10, 20, 30)], fontsize=7)
     east = np.arange(0, 360, 45)
     axis.set_xticks(np.radians(east), [f"{(-e) % 360}°W" for e in east], fontsize=7)
     axis.grid(True, color="#bbbbbb", lw=0.4)

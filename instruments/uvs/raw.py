@@ -58,29 +58,37 @@ AROUND = 5.0
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    """The file's parts, checked for number, kind and completeness."""
+def opened(path: Path) -> Iterator[Any]:
+    """The parts of a FITS file; whatever is wrong with it becomes an InputError."""
     from astropy.io import fits
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # a file cut short is but a warning
             with fits.open(path, memmap=True, lazy_load_hdus=False) as parts:
-                _check_parts(path, parts)
+                last = parts[-1].fileinfo()
+                end, size = last["datLoc"] + last["datSpan"], path.stat().st_size
+                if end > size:
+                    raise InputError(path, f"cut short: {size} bytes, {end} expected")
                 yield parts
     except InputError:
         raise
-    except (OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, Warning) as error:
+    except (fits.VerifyError, OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, Warning) as error:
         text = " ".join(str(error).split())[:160] or type(error).__name__
         raise InputError(path, f"is no complete FITS file: {text}") from error
+
+
+@contextmanager
+def _edr(path: Path) -> Iterator[Any]:
+    """The parts of an EDR, checked for number, kind and columns."""
+    with opened(path) as parts:
+        _check_parts(path, parts)
+        yield parts
 
 
 def _check_parts(path: Path, parts: Any) -> None:
     if len(parts) != len(PARTS):
         raise InputError(path, f"{len(parts)} HDUs; an EDR has {len(PARTS)}: {', '.join(n for n, _ in PARTS)}")
-    last = parts[-1].fileinfo()
-    if last["datLoc"] + last["datSpan"] > path.stat().st_size:
-        raise InputError(path, f"cut short: {path.stat().st_size} bytes, {last['datLoc'] + last['datSpan']} expected")
     for index, (name, table) in enumerate(PARTS):
         part, place = parts[index], f"HDU {index} ({name})"
         if hasattr(part, "columns") != table:
@@ -124,7 +132,7 @@ def open_edr(path: Path, clock: Sclk) -> Granule:
         raise InputError(label_path, f"describes {label['FILE_NAME']!r}, not {path.name}", "FILE_NAME")
     if str(label.need("PRODUCT_TYPE", str)).upper() != "EDR":
         raise InputError(label_path, f"{label['PRODUCT_TYPE']!r}: an EDR is expected", "PRODUCT_TYPE")
-    with _opened(path) as parts:
+    with _edr(path) as parts:
         frames = parts[FRAMES].data
         if len(frames) == 0:
             raise InputError(path, "holds no frame", "HDU 2 (FRAME_LIST)")
@@ -187,7 +195,7 @@ _TIMES = {"et": "event", "frame_et": "frame", "analog_et": "analog", "digital_et
 
 def _read_one(granule: Granule, span: Span | None, clock: Sclk) -> xr.Dataset:
     path = granule.files["data"]
-    with _opened(path) as parts:
+    with _edr(path) as parts:
         frames = parts[FRAMES].data
         start = _ticks(path, FRAMES, frames, clock)
         stop = start + np.asarray(frames["DURATION"])

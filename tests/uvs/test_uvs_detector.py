@@ -74,7 +74,7 @@ def test_an_area_that_is_none_is_refused() -> None:
     known = tables()
     area = known["effective_area"]
     known["effective_area"] = area.replace(other_area=-area["other_area"].value)
-    with pytest.raises(CalibrationError, match="uvs.effective_area"):
+    with pytest.raises(CalibrationError, match=r"uvs\.effective_area"):
         radiometry.effective_area(120.0, PASS.et, chain(known))
 
 
@@ -106,7 +106,7 @@ def test_efficiency_falls_with_the_rate() -> None:
     known = chain()
     at = detector.efficiency_at(np.array([0.0, 3e4]), known)
     assert at[0] == pytest.approx(1.0)
-    # mean 6, sigma 1.5: above (4 - 6) / 1.5 = -1.3333 are 0.90879; mean 12, sigma 3: between -2.6667 and 3.3333 are 0.99574
+    # mean 6, sigma 1.5: above (4 - 6) / 1.5 = -1.3333 are 0.90879; mean 12, sigma 3: from -2.6667 to 3.3333 0.99574
     assert at[1] == pytest.approx(0.90879 / 0.99574, rel=1e-4)
 
 
@@ -134,14 +134,15 @@ def test_frames_of_the_mirror_are_those_of_the_frames_kernel() -> None:
 
 
 def test_dwell_is_the_width_over_the_spin() -> None:
-    """A point crosses the wide slit in 16.7 ms and the narrow one in 2.1 ms at 12 deg/s, longer away from the equator."""
+    """A point crosses the wide slit in 16.7 ms and the narrow one in 2.1 ms at 12 deg/s; longer seen askew."""
     geometry = make_geometry(PASS, Span(PASS.et - 60.0, PASS.et + 60.0), None)
     et = np.full(3, PASS.et)
     mirror, along = np.array([0.0, 0.0, 28.0]), np.zeros(3)
     seconds = pointing.dwell(geometry, et, mirror, along, np.array([0.2, 0.025, 0.2]))
     np.testing.assert_allclose(seconds[:2], [0.0167, 0.00208], rtol=0.005)
+    # Slower by the cosine of the latitude in the spin, and the slit, which the mirror turned too, is wider that way.
     # The axis is not quite along the slit: 0.6 degree.
-    assert seconds[2] == pytest.approx(0.0167 / np.cos(np.radians(28.0)), rel=0.015)
+    assert seconds[2] == pytest.approx(0.0167 / np.cos(np.radians(28.0)) ** 2, rel=0.015)
 
 
 def test_targets_keep_away_from_the_limb() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -56,7 +57,8 @@ def small_tables(seed: int = 1) -> dict[int, dict[str, np.ndarray]]:
         raw.FRAMES: frames, raw.EVENTS: {n: np.concatenate(v) for n, v in rows.items()},
         raw.MIRROR: clock | {"ANGLE": np.linspace(-30, 30, FRAMES)}, raw.ANALOG: counts,
         raw.DIGITAL: counts | {"COUNTS": each // 2},
-        raw.HOUSEKEEPING: clock | {"DETECTOR_TEMPERATURE": np.full(FRAMES, -8.0), "HIGH_VOLTAGE": np.full(FRAMES, 4200.0)},
+        raw.HOUSEKEEPING: clock
+        | {"DETECTOR_TEMPERATURE": np.full(FRAMES, -8.0), "HIGH_VOLTAGE": np.full(FRAMES, 4200.0)},
     }  # fmt: skip
 
 
@@ -110,9 +112,7 @@ def test_pointers_of_the_label_are_not_believed(small: Path, tmp_path: Path) -> 
     """Start records in labels are known to be wrong: parts are found by their index."""
     shutil.copy(small, tmp_path)
     text = small.with_suffix(".LBL").read_text()
-    wrong = "".join(
-        line.replace(", 1", ", 9") if line.startswith("^") else line for line in text.splitlines(keepends=True)
-    )
+    wrong = re.sub(r"(\.FIT\"?, *\r?\n? *)(\d+)\)", r"\g<1>1\2)", text)
     assert wrong != text
     (tmp_path / NAME).with_suffix(".LBL").write_text(wrong)
     np.testing.assert_array_equal(read(tmp_path / NAME)["x"].values, read(small)["x"].values)
@@ -300,7 +300,7 @@ def test_flipped_bits_never_crash(small: Path, tmp_path: Path) -> None:
     shutil.copy(small.with_suffix(".LBL"), tmp_path)
     refused = 0
     # the image alone is most of the file
-    places = np.concatenate([rng.integers(2_100_000, len(content), 60), rng.integers(0, 2880, 20)])
+    places = np.concatenate([rng.integers(2_100_000, len(content), 24), rng.integers(0, 2880, 8)])
     for place in places:
         data = bytearray(content)
         data[place] ^= 1 << int(rng.integers(8))
