@@ -14,9 +14,8 @@ from typing import Any, Literal
 
 import click
 
-from pipeline.errors import InputError, PerijoveError
-
-PASS = click.IntRange(0)
+from pipeline.errors import InputError, PerijoveError, StoreError
+from pipeline.options import JSON, PASS, REQUEST, STORE, WORKERS
 
 
 class _Commands(click.Group):
@@ -70,78 +69,8 @@ def main() -> None:
         click.echo("perijove: interrupted; the next run goes on from here", err=True)
         sys.exit(130)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         sys.exit(0)
-
-
-def _options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    def decorate(function: Any) -> Any:
-        for option in reversed(options):
-            function = option(function)
-        return function
-
-    return decorate
-
-
-def _cores() -> int:
-    """Cores this process may use, which a batch system may have limited."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _default_store() -> Path:
-    return Path(os.environ.get("PERIJOVE_STORE", "perijove-store"))
-
-
-STORE = click.option(
-    "--store",
-    type=click.Path(path_type=Path),
-    default=_default_store,
-    show_default="PERIJOVE_STORE or perijove-store",
-    help="Folder of everything made.",
-)
-JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document; progress goes to standard error.")
-REQUEST = _options(
-    click.argument("pass_number", metavar="PJ", type=PASS),
-    click.option(
-        "--instrument", "instruments", multiple=True, metavar="X", help="Only these instruments (and what they need)."
-    ),
-    click.option(
-        "--product", "products", multiple=True, metavar="TYPE", help="Only these product types (and what they need)."
-    ),
-    click.option("--raw", type=click.Path(path_type=Path), help="Folder of raw products; default: the last run's."),
-    click.option("--kernels", type=click.Path(path_type=Path), help="Folder of SPICE kernels, or a meta-kernel."),
-    click.option(
-        "--window", default="all", show_default=True, help="'2h' about closest approach, an encounter's name, or 'all'."
-    ),
-    click.option("--source", metavar="FORMAT", help="Raw format to take where several lead to one product."),
-    STORE,
-    click.option("--context", default="default", show_default=True, help="Calibration context."),
-    click.option(
-        "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Parameter of a step, e.g. mag.field.eddy=false."
-    ),
-    click.option(
-        "--table", "tables", multiple=True, type=click.Path(path_type=Path), help="Calibration table to use instead."
-    ),
-    click.option("--keep-raw", is_flag=True, help="Keep the raw files in the store."),
-    JSON,
-)
-WORKERS = _options(
-    click.option(
-        "--workers",
-        type=click.IntRange(1),
-        default=lambda: _cores(),
-        show_default="number of cores",
-        help="Worker processes of the local Dask cluster.",
-    ),
-    click.option("--dask", "address", metavar="ADDRESS", help="Dask scheduler to use instead of a local cluster."),
-    click.option(
-        "--timeout",
-        type=click.FloatRange(0, min_open=True),
-        default=1800.0,
-        show_default=True,
-        help="Seconds a segment may take before its product is given up.",
-    ),
-)
 
 
 def _request(settings: tuple[str, ...], **options: Any) -> Any:
@@ -158,10 +87,21 @@ def _request(settings: tuple[str, ...], **options: Any) -> Any:
 
 
 def _print(document: Any, as_json: bool, show: Callable[[Any], None]) -> None:
-    if as_json:
-        click.echo(json.dumps(document, indent=1, default=str))
-    else:
-        show(document)
+    try:
+        if as_json:
+            click.echo(json.dumps(document, indent=1, default=str))
+        else:
+            show(document)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _drop_output()
+        raise StoreError(f"standard output cannot be written: {error.strerror}") from error
+
+
+def _drop_output() -> None:
+    """Let what is left of the output, which Python writes at its end, go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @cli.command()

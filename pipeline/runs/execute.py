@@ -266,7 +266,8 @@ def make_product(
             progress(len(done), len(jobs))
         paths = [d.path for d in done if d.path]
         if not paths:
-            return failed("the raw data hold no record in this span")
+            what = "the raw data hold no record" if planned.step.raw else "no record can be made of its inputs"
+            return failed(f"{what} in this span")
         attrs = attributes_of(planned, plan)
         joined = executor.submit(finish_product, planned.path, paths, planned.product.name, attrs)
         sha256, size = executor.result(joined, timeout)

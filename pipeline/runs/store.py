@@ -36,6 +36,11 @@ KEY_DIGITS = 32
 UNFINISHED = 86400.0
 
 
+def default_store() -> Path:
+    """The store when none is named: ``PERIJOVE_STORE``, else ``perijove-store`` in the working folder."""
+    return Path(os.environ.get("PERIJOVE_STORE", "perijove-store"))
+
+
 @dataclass(frozen=True)
 class Identity:
     """What a product is, whatever its content: type, pass and unit; written ``mag.field/PJ01`` or with ``/unit``."""
@@ -172,16 +177,18 @@ class Store:
     def lease(self, pass_number: int, waiting: Callable[[str], None] = lambda holder: None) -> Iterator[None]:
         """Hold the pass for one run at a time; calls `waiting` with the other run's process, and waits for its end."""
         path = self.root / "work" / f"PJ{pass_number:02d}.lease"
-        with path.open("a+") as file:
+        with path.open("ab+", buffering=0) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 file.seek(0)
-                waiting(file.read().strip())
+                waiting(file.read().decode().strip())
                 fcntl.flock(file, fcntl.LOCK_EX)
-            file.truncate(0)
-            file.write(f"{os.getpid()}\n")
-            file.flush()
+            try:
+                file.truncate(0)
+                file.write(f"{os.getpid()}\n".encode())
+            except OSError as error:
+                raise StoreError(f"{path} cannot be written: {error.strerror}") from error
             for pattern in ("products/*/{}/*/.*.part", "geometry/{}/.*.part"):
                 for left in self.root.glob(pattern.format(path.stem)):
                     left.unlink()  # by a run that was killed

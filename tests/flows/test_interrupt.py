@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from core_fixtures import command, environment, product_bytes, run, start, statuses, write_faulty
 
@@ -120,19 +120,20 @@ def whole_files_only(place: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_command_killed_at_ten_moments(raw: Path, store: Path, tmp_path: Path) -> None:
-    """The whole command, Prefect and workers and all."""
-    main = "import perijove; perijove.main()"
-    options = ["--instrument", "tally", "--raw", str(raw), "--workers", "2"]
+def test_command_killed_at_ten_random_moments(raw: Path, store: Path, tmp_path: Path) -> None:
+    """The whole command, Prefect and workers and all; each time in a store of its own, so that it is in the midst."""
+    arguments = ["run", "1", "--instrument", "tally", "--raw", str(raw), "--workers", "2", "--store"]
     began = time.monotonic()
-    assert command("run", 1, "--store", tmp_path / "whole", *options).returncode == 0
+    assert command(*arguments, tmp_path / "whole").returncode == 0
     whole = time.monotonic() - began
-    place = tmp_path / "killed"
-    moments = [0.1 + 0.09 * k for k in range(10)]
-    for moment in moments:
+    expected = product_bytes(store)
+    assert product_bytes(tmp_path / "whole") == expected
+    unfinished = 0
+    for number, moment in enumerate(np.random.default_rng(2016).uniform(0.05, 0.95, 10)):
+        place = tmp_path / f"killed-{number}"
         process = subprocess.Popen(
-            [sys.executable, "-c", main, "run", "1", "--store", str(place), *options], start_new_session=True,
-            env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            [sys.executable, "-c", "import perijove; perijove.main()", *arguments, str(place)],
+            start_new_session=True, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         time.sleep(moment * whole)
         process.kill()
@@ -143,6 +144,10 @@ def test_command_killed_at_ten_moments(raw: Path, store: Path, tmp_path: Path) -
             time.sleep(0.2)
         assert session_of(process.pid) == []
         whole_files_only(place)
-    assert command("run", 1, "--store", place, *options).returncode == 0
-    assert product_bytes(place) == product_bytes(store) == product_bytes(tmp_path / "whole")
-    assert os.environ is not None
+        unfinished += len(product_bytes(place)) < len(expected)
+        run(raw, place)
+        assert product_bytes(place) == expected
+        assert not list(place.rglob("*.part"))
+    assert unfinished, "it was never killed in the midst of a run"
+    # Once through the command itself.
+    assert command(*arguments, tmp_path / "killed-0").returncode == 0
