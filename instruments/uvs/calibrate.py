@@ -248,7 +248,7 @@ def rates(
 def running(values: Array, width: int) -> Array:
     """Mean over neighbours, NaN left out."""
     known = np.isfinite(values)
-    kernel = np.ones(width)
-    total = np.convolve(np.where(known, values, 0.0), kernel, "same")
-    number = np.convolve(known.astype(float), kernel, "same")
+    kernel, inside = np.ones(width), slice(width // 2, width // 2 + len(values))
+    total = np.convolve(np.where(known, values, 0.0), kernel)[inside]
+    number = np.convolve(known.astype(float), kernel)[inside]
     return np.divide(total, number, out=np.full(values.shape, np.nan), where=number > 0)

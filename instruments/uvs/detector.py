@@ -405,7 +405,8 @@ def radiation_share(tables: Tables, shift: tuple[float, float] = (0.0, 0.0)) -> 
         for x, y in zip(table["stim_column"].value, table["stim_row"].value, strict=True)
     ]
     lit = within(*table["dark_columns"].value, *table["dark_rows"].value)
-    return np.maximum(overlap, 0.0) @ by_row, float(1.0 - lit - sum(boxes))
+    share = np.einsum("br,rw->bw", np.maximum(overlap, 0.0), by_row)
+    return share, float(1.0 - lit - sum(boxes))
 
 
 def radiation_errors(tables: Tables) -> list[tuple[Array, float]]:
