@@ -352,7 +352,7 @@ def _told(
     low, high = optics.known["pulse_height"]["window"]
     photon = events.kind < forward.RADIATION
     good = ~np.isin(frame, acquisition.broken) & (events.pulse >= low) & (events.pulse < high)
-    latitude, longitude = np.full(len(frame), np.nan), np.full(len(frame), np.nan)
+    latitude, longitude = (np.full(len(frame), np.nan, np.float32) for _ in range(2))
     some = np.flatnonzero(photon & good)[::KNOWN_POINTS]
     at = events.time[some] + acquisition.et[0]
     along = (events.row[some] - optics.known["detector"]["row_center"]) * optics.known["detector"]["row_scale"]
@@ -360,7 +360,7 @@ def _told(
     latitude[some], longitude[some] = ground.latitude_planetocentric, ground.longitude_east
     return xr.Dataset(
         {
-            "wavelength": ("photon", np.where(photon, events.wavelength, np.nan)),
+            "wavelength": ("photon", np.where(photon, events.wavelength, np.nan).astype(np.float32)),
             "latitude": ("photon", latitude),
             "longitude": ("photon", longitude),
             "pulse_height": ("photon", events.pulse.astype(np.uint8)),
