@@ -97,9 +97,8 @@ def main() -> None:
                     records += int(segment.contains(et).sum())
                     events += int(segment.contains(data["et"].values).sum())
             seconds = time.perf_counter() - start
-            print(
-                f"  {events:.3g} events, {records} records, {events / seconds:.3g} events/s, {size / seconds:.1f} MB/s raw"
-            )
+            rate = f"{events / seconds:.3g} events/s, {size / seconds:.1f} MB/s raw"
+            print(f"  {events:.3g} events, {records} records, {rate}", flush=True)
 
 
 if __name__ == "__main__":

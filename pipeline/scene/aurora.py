@@ -1,6 +1,6 @@
 """Jupiter's ultraviolet light, 66 to 214 nm, as a scene has it: aurora, airglow, reflected sunlight, the sky.
 
-Shapes and strengths are those of papers where named, else of the right size; none is a measurement of a pass. The
+Made up to be of the right size and kind; none of it is a measurement, but for the wavelength of Lyman alpha. The
 spectrum is the sum of `COMPONENTS`, each a brightness that depends on where one looks, times a spectrum that does not.
 """
 
@@ -17,8 +17,8 @@ Floats = NDArray[np.float64]
 COMPONENTS = ("h2", "h2_absorbed", "lyman_alpha", "sunlight")
 LYMAN_ALPHA = 121.567
 SPECTRUM_STEP = 0.05
-# Rings about a point: north and south (latitude, east longitude of the middle; radius, width in degrees; kR), after
-# the mean main emission of Bonfond et al. 2017 (10.1002/2017GL073114), rounded; a glow within the ring.
+# Rings about a point, north and south: latitude and east longitude of the middle, radius and width in degrees, kR; and
+# a glow within the ring, kR.
 RINGS = ((81.0, 172.0, 16.0, 1.2, 90.0, 20.0), (-83.0, 35.0, 13.5, 1.2, 80.0, 15.0))
 AIRGLOW = (1.0, 5.0)  # kR of Lyman alpha, at night and with the Sun overhead
 SUNLIGHT = 6.0  # kR, 155 to 214 nm, the Sun overhead
@@ -55,8 +55,8 @@ def separation(lon: Floats, lat: Floats, pole_lon: float, pole_lat: float) -> Fl
 def spectra() -> tuple[Floats, Floats]:
     """Wavelengths (n) in nm, the middles of steps, and the shares of each component's photons in them, (4, n).
 
-    The bands of H2 stand at the strong groups of the Lyman and Werner systems that low resolution shows (e.g. Gustin
-    et al. 2004, Icarus 168, 336); methane takes those below 140 nm.
+    The bands of H2 stand about where low resolution shows strong groups of the Lyman and Werner systems; methane takes
+    those below 140 nm.
     """
     grid = np.arange(66.0, 214.0, SPECTRUM_STEP) + SPECTRUM_STEP / 2
     groups = (
