@@ -6,12 +6,33 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from instruments.waves import calibrate
+from instruments.waves import bursts, calibrate
+from instruments.waves.layout import BURSTS
 from instruments.waves.raw import BURST, SURVEY
-from instruments.waves.schemas import DIFFERENCES, FLAGS, SURVEY_ARCHIVE
+from instruments.waves.schemas import DIFFERENCES, FLAGS, SPECTRUM, SURVEY_ARCHIVE, WAVEFORM
 from instruments.waves.schemas import SURVEY as SURVEY_SCHEMA
 from instruments.waves.survey_files import CODES, CSV, STREAM
-from pipeline.instrument import Instrument, ProductType
+from pipeline.instrument import Instrument, ProductType, Truth
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
+
+    from pipeline.scene import Scene
+
+TITLES = {
+    "low_e": "electric, 50 kHz",
+    "low_b": "magnetic, 50 kHz",
+    "mid_e": "electric, 375 kHz",
+    "high_e": "electric, 7 MHz",
+}
+
+
+def _simulate(scene: Scene, raw_folder: Path, scale: Literal["demo", "full"], rng: Generator) -> Iterator[Truth]:
+    # The simulator's libraries are not needed to calibrate.
+    from instruments.waves.simulate import simulate
+
+    return simulate(scene, raw_folder, scale, rng)
+
 
 INSTRUMENT = Instrument(
     name="waves",
@@ -21,6 +42,22 @@ INSTRUMENT = Instrument(
         ProductType("waves.survey", "Power spectral density, all receivers", "pass", SURVEY_SCHEMA, segment=600.0),
         ProductType("waves.survey_archive", "The archive's own survey", "pass", SURVEY_ARCHIVE, segment=600.0),
         ProductType("waves.differences", "Survey less the archive's", "pass", DIFFERENCES),
+        *(
+            ProductType(
+                f"waves.burst_{b.name}", f"Waveforms, {TITLES[b.name]}", "pass", WAVEFORM[b.name], segment=120.0
+            )
+            for b in BURSTS
+        ),
+        *(
+            ProductType(
+                f"waves.spectrum_{b.name}",
+                f"Spectra of bursts, {TITLES[b.name]}",
+                "pass",
+                SPECTRUM[b.name],
+                segment=600.0,
+            )
+            for b in BURSTS
+        ),
     ),
     steps=(
         calibrate.survey_from_telemetry,
@@ -28,7 +65,10 @@ INSTRUMENT = Instrument(
         calibrate.survey_from_csv,
         calibrate.survey_from_stream,
         calibrate.differences,
+        *bursts.WAVEFORM_STEPS,
+        *bursts.SPECTRUM_STEPS,
     ),
     tables=Path(__file__).resolve().parents[2] / "calibration" / "tables" / "waves",
     flags=FLAGS,
+    simulate=_simulate,
 )

@@ -58,9 +58,7 @@ class Tables:
 
     def chain(self, receiver: int, hypothesis: str) -> Instrument:
         """Values of one receiver's chain."""
-        return Instrument.of_tables(
-            receiver, hypothesis, self.receivers, self.attenuators, self.antenna, self.transfer
-        )
+        return Instrument.of_tables(receiver, hypothesis, self.receivers, self.attenuators, self.antenna, self.transfer)
 
 
 @dataclass(frozen=True)
@@ -188,7 +186,7 @@ def transformed(
     psd = (reading - rounding) * scale * factor / loss
     random = np.sqrt(quantum**2 / 12.0 + beating) * scale * factor / loss
     relative = np.zeros((2, len(bins)))
-    on = np.uint8(1)
+    on = np.ones(1)
     for name, moved in chain.moved():
         if name == "loss":
             relative[1] += ((chain.attenuation(on) / moved.attenuation(on)) ** 2 - 1.0) ** 2
@@ -289,9 +287,7 @@ def differences(
     archive: Annotated[xr.Dataset, Product("waves.survey_archive")],
 ) -> xr.Dataset:
     """How this calibration differs from the archive's, channel by channel, over the seconds that both have."""
-    _, ours, theirs = np.intersect1d(
-        np.rint(survey["et"].values), np.rint(archive["et"].values), return_indices=True
-    )
+    _, ours, theirs = np.intersect1d(np.rint(survey["et"].values), np.rint(archive["et"].values), return_indices=True)
     own, other = survey["psd_e"].values[ours].astype(float), archive["psd_e"].values[theirs].astype(float)
     both = np.isfinite(own) & np.isfinite(other)
     relative = np.where(both, own / np.where(both, other, 1.0) - 1.0, np.nan)

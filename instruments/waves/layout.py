@@ -48,7 +48,7 @@ class Burst:
     name : as in product names.
     receiver : its receiver.
     samples : of one capture.
-    archive : channel names of the archive's records that are of this kind, as a regular expression.
+    type : of its minipackets.
     """
 
     name: str
@@ -94,14 +94,14 @@ def frequencies(receiver: int) -> Floats:
     if receiver == HFR_HI:
         return SWEPT.copy()
     edges = bin_edges(receiver)
-    return bin_width(receiver) * (edges[:-1] + edges[1:] - 1) / 2.0
+    return np.asarray(bin_width(receiver) * (edges[:-1] + edges[1:] - 1) / 2.0, np.float64)
 
 
 def bandwidths(receiver: int) -> Floats:
     """Noise bandwidths of a receiver's channels, Hz: the bins summed, or that of the swept receiver."""
     if receiver == HFR_HI:
         return np.full(CHANNELS[HFR_HI], SWEPT_BANDWIDTH)
-    return bin_width(receiver) * np.diff(bin_edges(receiver))
+    return np.asarray(bin_width(receiver) * np.diff(bin_edges(receiver)), np.float64)
 
 
 def receiver_of_channel() -> Ints:

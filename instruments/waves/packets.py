@@ -88,7 +88,7 @@ def _scan(path: Path, _modified: int, _size: int) -> Measurements:
     pieces: list[tuple[int, ...]] = []
     status: list[bytes] = []
     for number, (start, length, second, suspect) in enumerate(frames):
-        for piece, words in _minipackets(memoryview(data), start, length, second):
+        for piece, words in segments_of(memoryview(data), start, length, second):
             if piece is None:
                 events[number][EVENTS.index("frames_malformed")] += 1
                 break
@@ -158,7 +158,7 @@ def _find(data: memoryview, whole: bytes | None, start: int) -> int:
     return len(data)
 
 
-def _minipackets(
+def segments_of(
     data: memoryview, start: int, length: int, second: int
 ) -> Iterator[tuple[tuple[int, int, int, int, int, int] | None, bytes]]:
     """Type, ticks, segment, flags, offset and length of each minipacket of a frame, and its status; None: malformed."""

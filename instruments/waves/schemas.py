@@ -23,10 +23,16 @@ LENGTH_HYPOTHESIS = Flag(
     "rests on one of two hypotheses of the antenna's effective length, which differ by a factor: see other_hypothesis",
     condition=True,
 )
-ATTENUATOR_CHANGE = Flag(19, "attenuator_change", "first after a change of the attenuator: the receiver may not have settled")
-RECORD_CLIPPED = Flag(20, "record_clipped", "in a capture of which samples are clipped: the correction spreads their error")
+ATTENUATOR_CHANGE = Flag(
+    19, "attenuator_change", "first after a change of the attenuator: the receiver may not have settled"
+)
+RECORD_CLIPPED = Flag(
+    20, "record_clipped", "in a capture of which samples are clipped: the correction spreads their error"
+)
 TIME_COARSE = Flag(21, "time_coarse", "no housekeeping: the time may be late by up to one second", condition=True)
-SCALAR = Flag(22, "scalar_calibrated", "calibrated by one factor of mid-band: amplitudes elsewhere and the phase are not valid")
+SCALAR = Flag(
+    22, "scalar_calibrated", "calibrated by one factor of mid-band: amplitudes elsewhere and the phase are not valid"
+)
 FLAGS = (CODE_UNSEEN, CROSSTALK, LENGTH_HYPOTHESIS, ATTENUATOR_CHANGE, RECORD_CLIPPED, TIME_COARSE, SCALAR)
 
 README = "instruments/waves/README.md"
@@ -50,7 +56,11 @@ _RECEIVER = Variable(
     "receiver", ("channel_e",), "int8", "1", f"receiver of the electric channels (identifier): 0 to 3, {', '.join(RECEIVERS[:4])}"
 )  # fmt: skip
 _OFFSET = Variable(
-    "offset", ("et", "receiver_index"), "float64", "s", "time of each receiver's spectrum after et (diagnostic); NaN: none"
+    "offset",
+    ("et", "receiver_index"),
+    "float64",
+    "s",
+    "time of each receiver's spectrum after et (diagnostic); NaN: none",
 )
 _OTHER = Variable(
     "other_hypothesis",
@@ -228,7 +238,7 @@ def _spectrum(burst: Burst) -> Schema:
                 source="Welch 1967, IEEE Trans. Audio Electroacoust. 15, 70",
                 uncertainties=(
                     Uncertainty("random", dims, distribution="derived"),
-                    Uncertainty("systematic", ("frequency",), relative=True),
+                    Uncertainty("systematic", dims, relative=True),
                 ),
                 quality="quality",
                 comment="The uncertainty is that of the measurement; as an estimate of a stationary process's density it "

@@ -103,7 +103,9 @@ def _spectra(path: Path, *, raw: bool) -> list[tuple[int, xr.DataArray]]:
         tags = packet[plane.dims[1]]
         hertz = tags.values * {"Hz": 1.0, "kHz": 1e3}.get(str(tags.attrs.get("units")), np.nan)
         if bool(plane.attrs.get("units")) == raw:
-            raise InputError(path, "holds calibrated densities, not raw codes" if raw else "holds no calibrated densities")
+            raise InputError(
+                path, "holds calibrated densities, not raw codes" if raw else "holds no calibrated densities"
+            )
         found.append((_receiver(path, hertz), plane))
     if not found:
         raise InputError(path, "holds no packet")
@@ -160,7 +162,9 @@ def _codes(path: Path) -> xr.Dataset:
     codes = np.where(np.isfinite(value), value, 0.0)
     wrong = (codes != np.rint(codes)) | (codes < 0) | (codes > 255)
     if wrong.any():
-        raise InputError(path, f"{codes[wrong][0]:g} is no code of 8 bits", f"record {int(np.argmax(wrong.any(axis=1)))}")
+        raise InputError(
+            path, f"{codes[wrong][0]:g} is no code of 8 bits", f"record {int(np.argmax(wrong.any(axis=1)))}"
+        )
     shape, by = (times.size, len(RECEIVERS)), ("et", "receiver")
     present, offsets = np.zeros(shape, bool), np.full(shape, np.nan)
     present[:, receiver], offsets[:, receiver] = there, np.where(there, offset[first], np.nan)

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import irfft, next_fast_len, rfft, rfftfreq
 
-from calibration.tables import Table
+from calibration.tables import Quantity, Table
 from instruments.waves.layout import HFR_HI, LFR_B, POINTS, bin_edges, bin_width
 
 Floats = NDArray[np.float64]
@@ -52,7 +53,7 @@ class Instrument:
     ) -> Instrument:
         """The chain of one receiver under a hypothesis of the effective length."""
         magnetic = receiver == LFR_B
-        places = {
+        places: dict[str, tuple[Quantity, Any]] = {
             "volts": (receivers["volts_per_count"], receiver),
             "loss": (attenuators["loss"], receiver),
             "length": (antenna["effective_length"], HYPOTHESES.index(hypothesis)),
@@ -85,7 +86,7 @@ class Instrument:
         induced = self.sensitivity * s / (2.0 * np.pi)
         return np.asarray(receiver * induced / (1.0 + s / (self.quality * w0) + (s / w0) ** 2))
 
-    def attenuation(self, on: NDArray[np.uint8]) -> Floats:
+    def attenuation(self, on: NDArray[Any]) -> Floats:
         """Factor of the voltage by the attenuator."""
         return np.where(on > 0, 10.0 ** (-self.loss / 20.0), 1.0)
 
@@ -100,7 +101,7 @@ class Instrument:
         if self.receiver == HFR_HI:
             raise ValueError("the swept receiver has no bins")
         edges = bin_edges(self.receiver)
-        squared = np.abs(self.response(bin_width(self.receiver) * np.arange(POINTS // 2))) ** 2
+        squared = np.abs(self.response(bin_width(self.receiver) * np.arange(POINTS // 2, dtype=np.float64))) ** 2
         return np.add.reduceat(squared[: edges[-1]], edges[:-1]) / np.diff(edges)
 
     def window(self, frequency: Floats) -> Floats:
