@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
+from scipy.ndimage import median_filter
 
 from calibration.tables import Table
 from instruments.waves.calibrate import ROUNDING, counted
@@ -23,7 +24,10 @@ Floats = NDArray[np.float64]
 Step = Callable[..., xr.Dataset]
 
 BLOCK = 1024  # samples of a Welch block
-SMOOTH = 9  # bins over which the density is averaged for its own uncertainty
+# Bins on either side from which a bin's uncertainty is taken; the nearest two go with the bin itself under the window.
+NEAREST, FARTHEST = 3, 10
+# A bin so many times above those beside is of a line, whose own density is then the better one.
+LINE = 4.0
 
 
 @dataclass(frozen=True)
@@ -154,9 +158,9 @@ def _field(
 
 
 def _edges(samples: NDArray[Any], burst: Burst, chain: Instrument) -> NDArray[np.bool_]:
-    """Samples within one period of the passband's lowest frequency from an end of the capture."""
+    """Samples that what lies beyond an end of the capture still reaches."""
     place = np.arange(burst.samples)
-    reach = burst.rate / chain.passband[0]
+    reach = chain.reach(burst.rate)
     inside = (place >= reach) & (place < samples[:, None] - reach)
     return ~inside & (place < samples[:, None])
 
@@ -223,7 +227,7 @@ def spectra(bursts: xr.Dataset, burst: Burst, tables: Tables, hypothesis: str) -
     chain = tables.chain(burst, hypothesis)
     frequency, bins = band(burst, chain)
     samples = bursts["samples"].values
-    reach = int(np.ceil(burst.rate / chain.passband[0]))
+    reach = chain.reach(burst.rate)
     shape = (bursts.sizes["et"], frequency.size)
     psd, averages = np.full(shape, np.nan), np.zeros(shape[0], np.int16)
     for size in np.unique(samples).tolist():
@@ -274,15 +278,17 @@ def noise_density(
 def density_error(psd: Floats, noise: Floats, averages: NDArray[Any]) -> Floats:
     """Error that the noise makes in a density: it beats with the signal, and fluctuates by itself.
 
-    The signal is taken from the mean over some bins, for one bin's own fluctuation would go into its uncertainty.
-    Blocks that overlap by half under a Hann window are correlated by 1/6 (Welch 1967).
+    The signal is taken from bins beside, for one bin's own fluctuation would go into its uncertainty. Blocks that
+    overlap by half under a Hann window are correlated by 1/6 (Welch 1967).
     """
-    kernel = np.ones(SMOOTH)
-    weight = np.convolve(np.ones(psd.shape[1]), kernel, "same")
-    mean = np.apply_along_axis(np.convolve, 1, np.nan_to_num(psd), kernel, "same") / weight
-    signal = np.maximum(mean - noise, 0.0)
+    footprint = (np.abs(np.arange(-FARTHEST, FARTHEST + 1)) >= NEAREST)[None]
+    there = np.nan_to_num(psd)
+    # The median passes over lines; of a mean of n it lies 1 / 3n below the mean (gamma distribution).
+    beside = median_filter(there, footprint=footprint, mode="mirror") / (1.0 - 1.0 / (3.0 * averages))
+    seen = np.where(there > LINE * beside, there, beside)
+    square = np.maximum(2.0 * (seen - noise) * noise + noise**2, 0.25 * noise**2)
     overlap = 1.0 + 2.0 * (1.0 / 6.0) ** 2 * (1.0 - 1.0 / averages)
-    return np.asarray(np.sqrt((2.0 * signal * noise + noise**2) * overlap / averages))
+    return np.asarray(np.sqrt(square * overlap / averages))
 
 
 WAVEFORM_STEPS = tuple(waveform_step(b) for b in BURSTS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -63,13 +63,15 @@ class Tables:
 
 @dataclass(frozen=True)
 class Spectra:
-    """One receiver's spectra (n, channel): power spectral density, its uncertainties, reading and step, flags."""
+    """One receiver's spectra (n, channel): power spectral density, its uncertainties and step from code to code, codes,
+    flags.
+    """
 
     psd: Floats
     random: Floats
     systematic: Floats
-    reading: Floats
     quantum: Floats
+    code: NDArray[np.uint8]
     quality: Flags
 
 
@@ -133,7 +135,7 @@ def survey(raw: xr.Dataset, span: Span, tables: Tables, hypothesis: str) -> xr.D
     doubtful = flag(raw["bad"].values, Quality.SUSPECT) | flag(changed, ATTENUATOR_CHANGE.mask)
     common = doubtful | flag(raw["coarse"].values, TIME_COARSE.mask)[:, None] | flag(~present, Quality.MISSING)
     common = common | crossed(spectra, present, tables.crosstalk)
-    variables: dict[str, tuple[tuple[str, ...], NDArray[np.generic]]] = {}
+    variables: dict[str, tuple[tuple[str, ...], Any]] = {}
     for letter, which in (("e", range(4)), ("b", (LFR_B,))):
         dims = ("et", f"channel_{letter}")
         there = np.concatenate([np.repeat(present[:, [r]], CHANNELS[r], axis=1) for r in which], axis=1)
@@ -146,9 +148,10 @@ def survey(raw: xr.Dataset, span: Span, tables: Tables, hypothesis: str) -> xr.D
         variables[f"psd_{letter}"] = dims, joined("psd")
         variables[f"psd_{letter}_random"] = dims, joined("random")
         variables[f"psd_{letter}_systematic"] = dims, joined("systematic")
-        variables[f"reading_{letter}"] = dims, joined("reading")
-        variables[f"reading_{letter}_random"] = dims, joined("quantum") / np.float32(np.sqrt(12.0))
-        variables[f"reading_{letter}_quantum"] = dims, joined("quantum")
+        variables[f"psd_{letter}_quantum"] = dims, joined("quantum")
+        variables[f"code_{letter}"] = dims, joined("code")
+        variables[f"code_{letter}_random"] = (), np.float32(1.0 / np.sqrt(12.0))
+        variables[f"code_{letter}_quantum"] = (), np.float32(1.0)
         variables[f"quality_{letter}"] = dims, np.concatenate(bits, axis=1).astype(np.uint32)
     lengths = tables.antenna["effective_length"].value
     at = HYPOTHESES.index(hypothesis)
@@ -195,7 +198,7 @@ def transformed(
     quality = flag(codes == LAST, Quality.SATURATED) | flag(codes == 0, Quality.CLIPPED_LOW)
     quality |= flag(receiver != LFR_B, LENGTH_HYPOTHESIS.mask)
     systematic = np.abs(psd) * np.sqrt(relative)[(attenuator > 0).astype(np.intp)]
-    return Spectra(psd, random, systematic, reading, quantum, quality)
+    return Spectra(psd, random, systematic, quantum * scale * factor / loss, codes, quality)
 
 
 def density_factor(chain: Instrument, bins: Floats) -> Floats:
@@ -214,15 +217,8 @@ def swept(codes: NDArray[np.uint8], table: Table) -> Spectra:
     quality = flag(~seen[channel, codes], CODE_UNSEEN.mask)
     quality |= flag((codes < first[0]) | (codes > first[-1]), Quality.CALIBRATION_EXTRAPOLATED)
     quality |= flag(codes == LAST, Quality.SATURATED) | flag(value[channel, codes] <= 0.0, Quality.CLIPPED_LOW)
-    reading = codes.astype(np.float64)
-    return Spectra(
-        value[channel, codes],
-        width[channel, codes] / np.sqrt(12.0),
-        sigma[channel, codes],
-        reading,
-        np.ones(codes.shape),
-        quality,
-    )
+    step_size = width[channel, codes]
+    return Spectra(value[channel, codes], step_size / np.sqrt(12.0), sigma[channel, codes], step_size, codes, quality)
 
 
 def crossed(spectra: list[Spectra], present: NDArray[np.bool_], crosstalk: Table) -> Flags:

@@ -287,13 +287,13 @@ def frame(source: int, sequence: int, second: int, body: bytes, *, suspect: bool
     return SYNC + struct.pack(">H", crc_hqx(tail, 0)) + tail
 
 
-def frames(source: int, packets: Iterable[Packet], first: int = 0) -> Iterator[bytes]:
-    """Frames of measurements in the order given; a frame is as late as its last minipacket and is sent when full."""
+def frames(source: int, packets: Iterable[Packet], first: int = 0, most: int = FRAME_MOST) -> Iterator[bytes]:
+    """Frames of measurements in the order given, of at most so many bytes; a frame is as late as its last minipacket."""
     body, second, sequence = b"", 0, first
     for packet in packets:
         for part in minipackets(packet):
             far = body and packet.ticks // RTI - second > FUTURE
-            if body and (len(body) + len(part) > FRAME_MOST - FRAME_HEADER or far):
+            if body and (len(body) + len(part) > most - FRAME_HEADER or far):
                 yield frame(source, sequence, second, body)
                 body, sequence = b"", sequence + 1
             body, second = body + part, packet.ticks // RTI

@@ -73,13 +73,13 @@ _SIZES = {"channel_e": NUMBER_E, "channel_b": NUMBER_B, "receiver_index": len(RE
 
 
 def _psd(letter: str, source: str, *, random: Uncertainty | None) -> Variable:
-    units, what = {"e": ("V2 m-2 Hz-1", "electric"), "b": ("nT2 Hz-1", "magnetic")}[letter]
+    what = {"e": "electric", "b": "magnetic"}[letter]
     dims = ("et", f"channel_{letter}")
     return Variable(
         f"psd_{letter}",
         dims,
         "float32",
-        units,
+        _units(letter),
         f"power spectral density of the {what} field, the receiver's own noise included",
         source=source,
         uncertainties=(*((random,) if random else ()), Uncertainty("systematic", dims)),
@@ -87,21 +87,33 @@ def _psd(letter: str, source: str, *, random: Uncertainty | None) -> Variable:
     )
 
 
-def _reading(letter: str) -> tuple[Variable, Variable]:
+def _code(letter: str) -> tuple[Variable, ...]:
     dims = ("et", f"channel_{letter}")
     return (
         Variable(
-            f"reading_{letter}",
+            f"code_{letter}",
             dims,
             "float32",
             "1",
-            "what the code says: power in steps of the receiver, of the swept receiver the code itself",
+            "code as telemetered",
             source=f"{README}, step 1",
-            uncertainties=(Uncertainty("random", dims, distribution="quantised"),),
+            uncertainties=(Uncertainty("random", (), distribution="quantised"),),
             quality=f"quality_{letter}",
+            comment="What a code means is in tables survey_codes and hfr_high; between codes lies what was cut off.",
         ),
-        Variable(f"reading_{letter}_quantum", dims, "float32", "1", "step of the code there (diagnostic)"),
+        Variable(f"code_{letter}_quantum", (), "float32", "1", "step of the codes (diagnostic)"),
+        Variable(
+            f"psd_{letter}_quantum",
+            dims,
+            "float32",
+            _units(letter),
+            "step of the density from code to code (diagnostic)",
+        ),
     )
+
+
+def _units(letter: str) -> str:
+    return {"e": "V2 m-2 Hz-1", "b": "nT2 Hz-1"}[letter]
 
 
 def _quality(letter: str) -> Variable:
@@ -117,10 +129,10 @@ SURVEY = Schema(
     index="et",
     variables=(
         _psd("e", f"{README}, steps 1 to 6", random=_derived("e")),
-        *_reading("e"),
+        *_code("e"),
         _quality("e"),
         _psd("b", f"{README}, steps 1 to 6", random=_derived("b")),
-        *_reading("b"),
+        *_code("b"),
         _quality("b"),
         _OFFSET,
         Variable("attenuator", ("et", "receiver_index"), "uint8", "1", "1 where the attenuator is on (identifier)"),

@@ -35,9 +35,9 @@ from instruments.waves.layout import (
     channels_of,
     frequencies,
 )
-from instruments.waves.packets import HIGH_RATE, LOW_RATE, RTI, Packet
+from instruments.waves.packets import RTI, Packet
 from instruments.waves.simulate_files import Capture, clock_seconds, write_files
-from pipeline.clock import TICKS, Span
+from pipeline.clock import Span
 from pipeline.instrument import Truth
 from pipeline.scene.waves import WaveScene
 
@@ -60,6 +60,8 @@ BEFORE, AFTER = 1024, 512  # samples of the field made on either side of a captu
 CHUNK = 240
 # Seconds the clock is ahead of its whole seconds, 1/65536 s: told by housekeeping alone.
 SUBSECONDS = 21_845
+# Periods of the lowest frequency at either end of a capture that no correction can know.
+PERIODS = 5.0
 HALF = 0  # hypothesis of the effective length that is true here
 
 
@@ -130,19 +132,14 @@ def simulate(scene: Scene, raw_folder: Path, scale: Literal["demo", "full"], rng
     lost = write_files(raw_folder, scene, packets, captures, truth, SUBSECONDS, rng)
     yield Truth("waves.survey", "", truth.assign_attrs(injected=lost["survey"]))
     for burst in BURSTS:
-        told = capture_truth(burst, captures[burst.name], known)
-        injected = (
-            lost[burst.name]
-            + float(2.0 * burst.rate / known["transfer"]["passband"][burst.receiver][0]) / burst.samples
-        )
-        yield Truth(f"waves.burst_{burst.name}", "", told.assign_attrs(injected=injected))
-        yield Truth(
-            f"waves.spectrum_{burst.name}",
-            "",
-            spectrum_truth(burst, told, captures[burst.name], circuits[burst.receiver], known).assign_attrs(
-                injected=lost[burst.name]
-            ),
-        )
+        taken, own = captures[burst.name], circuits[burst.receiver]
+        told = capture_truth(burst, taken)
+        edge = 2.0 * PERIODS * burst.rate / float(known["transfer"]["passband"][burst.receiver][0]) / burst.samples
+        clipped = float(np.mean([np.isin(c.counts, ADC_LIMITS).any() for c in taken]))
+        bad = lost[burst.name] + clipped
+        yield Truth(f"waves.burst_{burst.name}", "", told.assign_attrs(injected=bad + edge))
+        spectra = spectrum_truth(burst, told, taken, own, known)
+        yield Truth(f"waves.spectrum_{burst.name}", "", spectra.assign_attrs(injected=bad))
 
 
 def truth_tables(et: float) -> Known:
@@ -184,7 +181,7 @@ def survey(
     """Packets of the survey's spectra, and their truth."""
     number = sum(CHANNELS[:4])
     psd = {"e": np.full((len(begin), number), np.nan), "b": np.empty((len(begin), CHANNELS[LFR_B]))}
-    reading = {"e": np.empty((len(begin), number)), "b": np.empty((len(begin), CHANNELS[LFR_B]))}
+    level = {"e": np.empty((len(begin), number)), "b": np.empty((len(begin), CHANNELS[LFR_B]))}
     packets: list[Packet] = []
     for receiver, kind in enumerate(SURVEY_TYPES):
         letter, place = "b" if receiver == LFR_B else "e", channels_of(receiver)
@@ -193,10 +190,10 @@ def survey(
         for start in range(0, len(begin), CHUNK):
             part = slice(start, start + CHUNK)
             if receiver == HFR_HI:
-                codes[part], reading[letter][part, place] = swept_codes(world, et[part], known, rng)
+                codes[part], level[letter][part, place] = swept_codes(world, et[part], known, rng)
             else:
                 found = transformed_codes(world, et[part], circuits[receiver], loud[part, receiver], known, rng)
-                codes[part], reading[letter][part, place], psd[letter][part, place] = found
+                codes[part], level[letter][part, place], psd[letter][part, place] = found
         ticks = seconds * RTI + OFFSETS[receiver]
         on = loud[:, receiver]
         packets += [
@@ -204,14 +201,14 @@ def survey(
         ]
     packets.sort(key=lambda p: (p.ticks, p.kind))
     truth = {f"psd_{k}": (("et", f"channel_{k}"), v) for k, v in psd.items()}
-    truth |= {f"reading_{k}": (("et", f"channel_{k}"), v) for k, v in reading.items()}
+    truth |= {f"code_{k}": (("et", f"channel_{k}"), v) for k, v in level.items()}
     return packets, xr.Dataset({**truth, "attenuator": (("et", "receiver_index"), loud)}, coords={"et": begin})
 
 
 def transformed_codes(
     world: WaveScene, et: Array, own: Circuit, loud: NDArray[np.uint8], known: Known, rng: Generator
 ) -> tuple[NDArray[np.uint8], Array, Array]:
-    """Codes, the reading before it is coded, and the true density, (n, channel)."""
+    """Codes, the level before it is rounded to one, and the true density, (n, channel)."""
     rate = SAMPLE_RATES[own.receiver]
     f = bin_width(own.receiver) * np.arange(POINTS // 2 + 1, dtype=np.float64)
     response = own.response(f)
@@ -236,7 +233,7 @@ def transformed_codes(
     digital = np.clip(np.round(counts), *ADC_LIMITS)
     power = grouped(np.abs(np.fft.rfft(digital * window, axis=1)) ** 2)
     reading = power / known["receivers"]["counts2_per_reading"][own.receiver]
-    return pseudo_float(reading), reading, truth
+    return *pseudo_float(reading), truth
 
 
 def coherent(world: WaveScene, times: Array, own: Circuit) -> Array:
@@ -257,12 +254,19 @@ def coherent(world: WaveScene, times: Array, own: Circuit) -> Array:
     return out
 
 
-def pseudo_float(value: Array) -> NDArray[np.uint8]:
-    """Eight bits: three of mantissa behind a leading one, five of exponent, cut off; below 8 the whole number."""
+def pseudo_float(value: Array) -> tuple[NDArray[np.uint8], Array]:
+    """Eight bits: three of mantissa behind a leading one, five of exponent, cut off; below 8 the whole number.
+
+    Returns
+    -------
+    code, level
+        and where between the codes the value lies, at a code's own number in the middle of its step.
+    """
     whole = np.floor(value).astype(np.int64)
     exponent = np.clip(np.frexp(np.maximum(whole, 1))[1] - 4, 0, None)
     code = np.where(whole < 8, whole, ((exponent + 1) << 3) | ((whole >> exponent) & 7))
-    return np.clip(code, 0, 255).astype(np.uint8)
+    part = value / 2.0**exponent
+    return np.clip(code, 0, 255).astype(np.uint8), code + (part - np.floor(part)) - 0.5
 
 
 def swept_codes(world: WaveScene, et: Array, known: Known, rng: Generator) -> tuple[NDArray[np.uint8], Array]:
@@ -339,23 +343,19 @@ def coherent_field(burst: Burst, world: WaveScene, times: Array) -> Array:
 
 
 def in_passband(field: Array, rate: float, edges: Array) -> Array:
-    """Field within the passband: cosine tapers in the logarithm of the frequency, over half an octave outside."""
+    """Field within the passband: cosine tapers in the logarithm of the frequency, an octave below, half of one above."""
     f = np.fft.rfftfreq(field.size, 1.0 / rate)
-    keep = np.zeros(f.shape)
-    ramp = np.sqrt(2.0)
-    inside = (f >= edges[0]) & (f <= edges[1])
-    keep[inside] = 1.0
-    for edge, sign in ((edges[0], -1.0), (edges[1], 1.0)):
-        away = sign * np.log2(np.maximum(f, 1e-9) / edge)
-        at = (away > 0.0) & (away < np.log2(ramp))
-        keep[at] = np.cos(np.pi * away[at]) ** 2
+    away = np.zeros(f.shape)
+    away[f < edges[0]] = np.log2(edges[0] / np.maximum(f[f < edges[0]], 1e-9))
+    away[f > edges[1]] = 2.0 * np.log2(f[f > edges[1]] / edges[1])
+    keep = np.where(away < 1.0, np.cos(0.5 * np.pi * np.minimum(away, 1.0)) ** 2, 0.0)
     return np.fft.irfft(np.fft.rfft(field) * keep, field.size)
 
 
 # Truth
 
 
-def capture_truth(burst: Burst, captures: list[Capture], known: Known) -> xr.Dataset:
+def capture_truth(burst: Burst, captures: list[Capture]) -> xr.Dataset:
     """Truth of the waveforms."""
     return xr.Dataset(
         {
@@ -371,7 +371,7 @@ def capture_truth(burst: Burst, captures: list[Capture], known: Known) -> xr.Dat
 def spectrum_truth(burst: Burst, told: xr.Dataset, captures: list[Capture], own: Circuit, known: Known) -> xr.Dataset:
     """Truth of the spectra: mean of modified periodograms of the true waveform, and the expected noise."""
     low, high = known["transfer"]["passband"][burst.receiver].tolist()
-    reach = int(np.ceil(burst.rate / low))
+    reach = int(np.ceil(PERIODS * burst.rate / low))
     inner = told["waveform"].values[:, reach : burst.samples - reach]
     size = 1024
     f = np.fft.rfftfreq(size, 1.0 / burst.rate)
@@ -384,6 +384,3 @@ def spectrum_truth(burst: Burst, told: xr.Dataset, captures: list[Capture], own:
     variance = (own.noise**2 + 1.0 / 12.0) * own.volts**2 / weaker
     noise = variance * 2.0 / burst.rate / np.abs(own.response(f[use])) ** 2
     return xr.Dataset({"psd": (("et", "frequency"), field + noise)}, coords={"et": told["et"].values})
-
-
-__all__ = ["HIGH_RATE", "LOW_RATE", "TICKS", "simulate"]

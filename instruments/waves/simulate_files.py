@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from instruments.waves import packets as framing
 from instruments.waves.housekeeping import write_housekeeping
-from instruments.waves.layout import BURSTS, CHANNELS, SURVEY_TYPES, Burst
+from instruments.waves.layout import BURSTS, CHANNELS, Burst
 from instruments.waves.packets import FRAME_HEADER, HIGH_RATE, HOUSEKEEPING, LOW_RATE, RTI, Packet, pack12
 from instruments.waves.raw import SIMULATED
 from instruments.waves.survey_files import write_csv
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
-PARTITION_STEP = 64  # seconds between housekeeping records
+HOUSEKEEPING_STEP = 64  # seconds between housekeeping records
+SURVEY_FRAME = 1024  # bytes; some four seconds
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def write_files(
     folder = raw_folder / "JNO-E_J_SS-WAV-2-EDR-V1.0" / "DATA" / f"{year}_{day[0]}XX" / day
     folder.mkdir(parents=True, exist_ok=True)
     seconds = np.array([p.ticks // RTI for p in survey])
-    house = np.arange(seconds[0], seconds[-1] + 1, PARTITION_STEP)
+    house = np.arange(seconds[0], seconds[-1] + 1, HOUSEKEEPING_STEP)
     columns = {
         "TLM_SRC_AND_SEQ": HOUSEKEEPING << 14 | np.arange(len(house)),
         "SCLK_AND_TSF": house << 1,
@@ -88,7 +89,7 @@ def write_files(
         "SCLK_SUBSEC": np.full(len(house), subseconds),
     }
     write_housekeeping(folder / f"WAV_{stamp[:7]}_HSK_V01.DAT", columns, {"NOTE": SIMULATED})
-    frames = list(framing.frames(LOW_RATE, survey, first=16300))
+    frames = list(framing.frames(LOW_RATE, survey, first=16300, most=SURVEY_FRAME))
     lost = _write_damaged(folder / f"WAV_{stamp}_LRS_V01.PKT", frames, rng, several=2)
     bursts = sorted((c.packet for own in captures.values() for c in own), key=lambda p: (p.ticks, p.kind))
     high = list(framing.frames(HIGH_RATE, bursts))
@@ -131,6 +132,3 @@ def _write_survey(raw_folder: Path, scene: Scene, truth: xr.Dataset, stamp: str)
         psd = truth[f"psd_{letter.lower()}"].values
         path = folder / f"WAV_{stamp}_{letter}_V02.CSV"
         write_csv(path, et, sclk, psd, ["0:0:0:0:0:0:0:0"] * len(et), f"SIMULATED WAVES {letter} SURVEY")
-
-
-__all__ = ["SURVEY_TYPES", "Capture", "clock_seconds", "write_files"]

@@ -19,6 +19,10 @@ from instruments.waves.layout import HFR_HI, LFR_B, POINTS, bin_edges, bin_width
 Floats = NDArray[np.float64]
 Complex = NDArray[np.complex128]
 
+# Widths of the passband's tapers, octaves.
+BELOW, ABOVE = 1.0, 0.5
+# Periods of the passband's lowest frequency after which the correction has forgotten the end of the capture.
+PERIODS = 5.0
 HYPOTHESES = ("half", "short")  # of the effective length, in the order of table antenna
 
 
@@ -105,18 +109,22 @@ class Instrument:
         return np.add.reduceat(squared[: edges[-1]], edges[:-1]) / np.diff(edges)
 
     def window(self, frequency: Floats) -> Floats:
-        """1 in the passband, cosine tapers over half an octave outside it, else 0."""
+        """1 in the passband, cosine tapers over an octave below and half an octave above it, else 0."""
         low, high = self.passband
         f = np.maximum(np.abs(frequency), 1e-30)
-        octaves = np.maximum(np.log2(low / f), np.log2(f / high))
-        return np.asarray(0.5 * (1.0 + np.cos(np.pi * np.clip(octaves / 0.5, 0.0, 1.0))))
+        outside = np.maximum(np.log2(low / f) / BELOW, np.log2(f / high) / ABOVE)
+        return np.asarray(0.5 * (1.0 + np.cos(np.pi * np.clip(outside, 0.0, 1.0))))
+
+    def reach(self, rate: float) -> int:
+        """Samples at an end of a capture that what lies beyond it still reaches."""
+        return int(np.ceil(PERIODS * rate / self.passband[0]))
 
 
 def correct(voltage: Floats, rate: float, chain: Instrument) -> Floats:
     """Field in the passband from voltage (n, samples), the attenuator already undone.
 
     Both ends are continued by their odd reflection, faded out, so that what the transform joins there is continuous;
-    the samples within one period of the lowest frequency from an end are not to be trusted all the same.
+    the samples within `Instrument.reach` of an end are not to be trusted all the same.
     """
     number = voltage.shape[1]
     pad = number // 4
