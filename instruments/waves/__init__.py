@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from instruments.waves import bursts, calibrate
+from instruments.waves import bursts, calibrate, quicklook
+from instruments.waves.burst_files import REC
 from instruments.waves.layout import BURSTS
 from instruments.waves.raw import BURST, SURVEY
 from instruments.waves.schemas import DIFFERENCES, FLAGS, SPECTRUM, SURVEY_ARCHIVE, WAVEFORM
 from instruments.waves.schemas import SURVEY as SURVEY_SCHEMA
 from instruments.waves.survey_files import CODES, CSV, STREAM
-from pipeline.instrument import Instrument, ProductType, Truth
+from pipeline.instrument import Instrument, ProductType, Quicklook, Truth
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -25,6 +26,7 @@ TITLES = {
     "mid_e": "electric, 375 kHz",
     "high_e": "electric, 7 MHz",
 }
+BURST_PRODUCTS = tuple(f"waves.{kind}_{b.name}" for kind in ("burst", "spectrum") for b in BURSTS)
 
 
 def _simulate(scene: Scene, raw_folder: Path, scale: Literal["demo", "full"], rng: Generator) -> Iterator[Truth]:
@@ -37,7 +39,7 @@ def _simulate(scene: Scene, raw_folder: Path, scale: Literal["demo", "full"], rn
 INSTRUMENT = Instrument(
     name="waves",
     title="Waves, the radio and plasma wave instrument",
-    formats=(SURVEY, BURST, CODES, STREAM, CSV),
+    formats=(SURVEY, BURST, CODES, STREAM, CSV, REC),
     products=(
         ProductType("waves.survey", "Power spectral density, all receivers", "pass", SURVEY_SCHEMA, segment=600.0),
         ProductType("waves.survey_archive", "The archive's own survey", "pass", SURVEY_ARCHIVE, segment=600.0),
@@ -70,5 +72,10 @@ INSTRUMENT = Instrument(
     ),
     tables=Path(__file__).resolve().parents[2] / "calibration" / "tables" / "waves",
     flags=FLAGS,
+    quicklooks=(
+        Quicklook("waves-spectra", "Dynamic spectra", ("waves.survey",), quicklook.spectra),
+        Quicklook("waves-bursts", "Bursts: waveforms and spectra", BURST_PRODUCTS, quicklook.bursts),
+        Quicklook("waves-differences", "Survey less the archive's", ("waves.differences",), quicklook.differences),
+    ),
     simulate=_simulate,
 )

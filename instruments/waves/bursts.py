@@ -80,8 +80,8 @@ def waveforms(raw: xr.Dataset, burst: Burst, tables: Tables, hypothesis: str, co
     """Calibrate the captures of one kind (steps 7 and 8)."""
     chain = tables.chain(burst, hypothesis)
     number, samples = raw.sizes["et"], raw["samples"].values
-    counts = raw["counts"].values[:, : burst.samples]
-    there = np.arange(burst.samples) < samples[:, None]
+    counts = raw["counts"].values[:, : burst.most]
+    there = np.arange(burst.most) < samples[:, None]
     clipped = there & ((counts <= ADC_LIMITS[0]) | (counts >= ADC_LIMITS[1]))
     attenuation = chain.attenuation(raw["attenuator"].values)
     field, systematic = np.full(counts.shape, np.nan), np.full(counts.shape, np.nan)
@@ -96,7 +96,7 @@ def waveforms(raw: xr.Dataset, burst: Burst, tables: Tables, hypothesis: str, co
         gain = noise_gain(burst.rate, size, chain) if correction == "complex" else 1.0 / _middle(chain)
         random[rows] = noise * gain / attenuation[rows]
     quality = flag(~there, Quality.MISSING) | flag(clipped, Quality.SATURATED)
-    quality |= flag(clipped.any(axis=1), RECORD_CLIPPED.mask)[:, None]
+    quality |= flag(np.asarray(clipped.any(axis=1)), RECORD_CLIPPED.mask)[:, None]
     quality |= flag(raw["bad"].values, Quality.SUSPECT)[:, None] | flag(raw["coarse"].values, TIME_COARSE.mask)[:, None]
     quality |= flag(_edges(samples, burst, chain), Quality.EDGE)
     quality |= flag(not burst.magnetic, LENGTH_HYPOTHESIS.mask) | flag(correction == "scalar", SCALAR.mask)
@@ -116,9 +116,63 @@ def waveforms(raw: xr.Dataset, burst: Burst, tables: Tables, hypothesis: str, co
             "phase_valid": (one, np.full(number, correction == "complex", np.int8)),
             "quality": (by, quality.astype(np.uint32)),
         },
-        coords={"et": raw["et"].values, "sample_time": ("sample", np.arange(burst.samples) / burst.rate)},
+        coords={"et": raw["et"].values, "sample_time": ("sample", np.arange(burst.most) / burst.rate)},
     )
     return out if burst.magnetic else out.assign(other_hypothesis=((), _other(tables.antenna, hypothesis)))
+
+
+def archive_step(burst: Burst) -> Step:
+    """The step that takes the waveforms of one kind of burst from the archive."""
+
+    def waveform(
+        raw: Annotated[xr.Dataset, Raw("waves.rec")],
+        span: Span,
+        receivers: Table,
+        attenuators: Table,
+        antenna: Table,
+        transfer: Table,
+        archive: Table,
+    ) -> xr.Dataset:
+        """Waveforms as archived: calibrated by one factor of mid-band, the phase not corrected.
+
+        Parameters
+        ----------
+        raw : as `burst_files.read_bursts` returns it.
+        """
+        tables = Tables(receivers, attenuators, antenna, transfer)
+        own = raw.isel(et=raw["kind"].values == BURSTS.index(burst))
+        return archived(own, burst, tables, archive).assign_attrs(counted(raw, span))
+
+    waveform.__name__ = waveform.__qualname__ = f"archived_{burst.name}"
+    return step(produces=f"waves.burst_{burst.name}", over="segment", version=1)(waveform)
+
+
+def archived(raw: xr.Dataset, burst: Burst, tables: Tables, archive: Table) -> xr.Dataset:
+    """Archived captures of one kind, with the uncertainties that the archive does not state."""
+    chain = tables.chain(burst, HYPOTHESES[0])
+    number, samples = raw.sizes["et"], raw["samples"].values
+    field = raw["waveform"].values[:, : burst.most].astype(np.float32)
+    noise = float(np.sqrt(tables.receivers["noise"].value[burst.receiver] ** 2 + ROUNDING)) * chain.volts
+    random = noise / _middle(chain) / chain.attenuation(raw["attenuator"].values)
+    clipped = raw["clipped_fraction"].values
+    quality = flag(np.isnan(field), Quality.MISSING) | np.uint32(SCALAR.mask)
+    quality |= flag(clipped > 0, RECORD_CLIPPED.mask)[:, None]
+    quality |= flag(not burst.magnetic, LENGTH_HYPOTHESIS.mask)
+    by, one = ("et", "sample"), ("et",)
+    out = xr.Dataset(
+        {
+            "waveform": (by, field),
+            "waveform_random": (one, random.astype(np.float32)),
+            "waveform_systematic": (by, np.float32(archive["waveform"].value) * np.abs(field)),
+            "samples": (one, samples.astype(np.int32)),
+            "clipped_fraction": (one, clipped.astype(np.float32)),
+            "attenuator": (one, raw["attenuator"].values),
+            "phase_valid": (one, np.zeros(number, np.int8)),
+            "quality": (by, quality.astype(np.uint32)),
+        },
+        coords={"et": raw["et"].values, "sample_time": ("sample", np.arange(burst.most) / burst.rate)},
+    )
+    return out if burst.magnetic else out.assign(other_hypothesis=((), _other(tables.antenna, HYPOTHESES[0])))
 
 
 def _other(antenna: Table, hypothesis: str) -> float:
@@ -159,7 +213,7 @@ def _field(
 
 def _edges(samples: NDArray[Any], burst: Burst, chain: Instrument) -> NDArray[np.bool_]:
     """Samples that what lies beyond an end of the capture still reaches."""
-    place = np.arange(burst.samples)
+    place = np.arange(burst.most)
     reach = chain.reach(burst.rate)
     inside = (place >= reach) & (place < samples[:, None] - reach)
     return ~inside & (place < samples[:, None])
@@ -216,7 +270,7 @@ def periodogram(blocks: Floats, window: Floats, rate: float) -> Floats:
 
 def band(burst: Burst, chain: Instrument) -> tuple[Floats, slice]:
     """Frequencies of the spectra inside the passband, and which bins they are."""
-    frequency = np.fft.rfftfreq(BLOCK, 1.0 / burst.rate)
+    frequency = np.asarray(np.fft.rfftfreq(BLOCK, 1.0 / burst.rate), np.float64)
     inside = np.flatnonzero((frequency >= chain.passband[0]) & (frequency <= chain.passband[1]))
     bins = slice(int(inside[0]), int(inside[-1]) + 1)
     return frequency[bins], bins
@@ -291,5 +345,5 @@ def density_error(psd: Floats, noise: Floats, averages: NDArray[Any]) -> Floats:
     return np.asarray(np.sqrt(square * overlap / averages))
 
 
-WAVEFORM_STEPS = tuple(waveform_step(b) for b in BURSTS)
+WAVEFORM_STEPS = tuple(make(b) for b in BURSTS for make in (waveform_step, archive_step))
 SPECTRUM_STEPS = tuple(spectrum_step(b) for b in BURSTS)

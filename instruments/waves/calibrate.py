@@ -63,9 +63,7 @@ class Tables:
 
 @dataclass(frozen=True)
 class Spectra:
-    """One receiver's spectra (n, channel): power spectral density, its uncertainties and step from code to code, codes,
-    flags.
-    """
+    """One receiver's spectra (n, channel): density, its uncertainties and its step from code to code, codes, flags."""
 
     psd: Floats
     random: Floats

@@ -62,7 +62,7 @@ class Structure:
     amplitude : of each class and code in units, NaN where it did not occur (class, 256).
     slope : dB of power per code.
     gain, noise : by class; power of code 0 and of the noise, units^2.
-    spread : by class, root mean square of what leave-one-code-out leaves, in codes; that of all weighs as one code more.
+    spread : by class, root mean square of what leave-one-code-out leaves, in codes; that of all counts as one more.
     """
 
     of_channel: Ints
@@ -110,8 +110,9 @@ def three_digits(value: Floats | float) -> Floats:
 
 
 def classes(observed: Floats) -> tuple[Ints, Floats]:
-    """Class of each channel and amplitudes by class; channels with most codes choose first, each the class it shares
-    most codes with and contradicts nowhere.
+    """Class of each channel and amplitudes by class.
+
+    Channels with most codes choose first, each the class it shares most codes with and contradicts nowhere.
     """
     known: list[Floats] = []
     of_channel = np.zeros(NUMBER, np.int64)
@@ -174,8 +175,12 @@ def power_of(amplitude: Floats, gain: float, noise: float, slope: float) -> Floa
 
 
 def left_out(amplitude: Floats) -> tuple[Ints, Floats, Floats]:
-    """Leave-one-code-out, of every class and code: the class, by how many codes its prediction from all others is off,
-    and the distance of the nearest code of its class that is left. Classes of one code have nothing left.
+    """Leave-one-code-out, of every class and code.
+
+    Returns
+    -------
+    The class, by how many codes its prediction from all others is off, and the distance of the nearest code of its
+    class that is left. Classes of one code have nothing left.
     """
     groups, off, distance = [], [], []
     for group, code in zip(*np.nonzero(np.isfinite(amplitude)), strict=True):
@@ -212,8 +217,8 @@ def predicted(found: Structure, seen: NDArray[np.bool_]) -> tuple[Floats, Floats
     """Power in units^2 of every (channel, code) and its uncertainty.
 
     The detector's reading is uncertain by `spread` times the square root of the distance, in codes, to the nearest
-    code seen in the channel itself, of which `seen` (channel, code) tells; the detector's noise is in the power it reads
-    and therefore in the uncertainty.
+    code that the channel itself showed (`seen`: channel, code); the detector's noise is in the power it reads and
+    therefore in the uncertainty.
     """
     power, sigma = np.empty((NUMBER, CODES)), np.empty((NUMBER, CODES))
     codes = np.arange(CODES)
@@ -233,10 +238,11 @@ def table_of(found: Structure, pairs: Pairs) -> Table:
     observed = np.isfinite(cells(pairs))
     power, sigma = predicted(found, observed)
     source = (
-        "Derived from raw codes and calibrated survey of 2017-01-01T00:00:01 to 00:03:00 (das2 streams of the University "
-        f"of Iowa, {len(pairs.seconds)} sweeps, {int(observed.sum())} cells) by instruments/waves/derive.py: {len(found.gain)} "
-        f"classes, {found.parameters} amplitudes, slope {found.slope:.4f} dB per code, spread {found.spread.min():.2f} to {found.spread.max():.2f} codes; "
-        "the archive's effective length and bandwidth of 1 MHz are in the values."
+        "Derived from raw codes and calibrated survey of 2017-01-01T00:00:01 to 00:03:00 (das2 streams of the "
+        f"University of Iowa, {len(pairs.seconds)} sweeps, {int(observed.sum())} cells), instruments/waves/derive.py: "
+        f"{len(found.gain)} classes, {found.parameters} amplitudes, slope {found.slope:.4f} dB per code, spread "
+        f"{found.spread.min():.2f} to {found.spread.max():.2f} codes; the archive's effective length and bandwidth of "
+        "1 MHz are in the values."
     )
 
     def quantity(name: str, value: Floats, units: str, uncertainty: Floats | None, dims: tuple[str, ...]) -> Quantity:

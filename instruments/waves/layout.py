@@ -33,7 +33,7 @@ CHANNELS = (43, 18, 27, 38, 43)  # by receiver
 NUMBER_E = sum(CHANNELS[:4])
 NUMBER_B = CHANNELS[LFR_B]
 
-# Types of minipackets: 1 to 5 survey spectra, in the order of the receivers; 8 to 11 burst waveforms. The project's own.
+# Types of minipackets, the project's own: 1 to 5 survey spectra in the order of the receivers, 8 to 11 bursts.
 FILL = 0
 SURVEY_TYPES = (1, 2, 3, 4, 5)
 BURST_TYPES = (8, 9, 10, 11)
@@ -47,13 +47,15 @@ class Burst:
     ----------
     name : as in product names.
     receiver : its receiver.
-    samples : of one capture.
+    samples : of one capture in telemetry.
+    most : of one capture, also in the archive's records.
     type : of its minipackets.
     """
 
     name: str
     receiver: int
     samples: int
+    most: int
     type: int
 
     @property
@@ -68,12 +70,12 @@ class Burst:
 
 
 BURSTS = (
-    Burst("low_e", LFR_LO, 6144, 8),
-    Burst("low_b", LFR_B, 6144, 9),
-    Burst("mid_e", LFR_HI, 6144, 10),
-    Burst("high_e", HFR_LO, 4096, 11),
+    Burst("low_e", LFR_LO, 6144, 6208, 8),
+    Burst("low_b", LFR_B, 6144, 6208, 9),
+    Burst("mid_e", LFR_HI, 6144, 6208, 10),
+    Burst("high_e", HFR_LO, 4096, 4096, 11),
 )
-MOST_SAMPLES = max(b.samples for b in BURSTS)
+MOST_SAMPLES = max(b.most for b in BURSTS)
 ADC_BITS = 12
 ADC_LIMITS = (-(1 << (ADC_BITS - 1)), (1 << (ADC_BITS - 1)) - 1)
 

@@ -288,7 +288,7 @@ def frame(source: int, sequence: int, second: int, body: bytes, *, suspect: bool
 
 
 def frames(source: int, packets: Iterable[Packet], first: int = 0, most: int = FRAME_MOST) -> Iterator[bytes]:
-    """Frames of measurements in the order given, of at most so many bytes; a frame is as late as its last minipacket."""
+    """Frames of measurements in order, of at most so many bytes; a frame is as late as its last minipacket."""
     body, second, sequence = b"", 0, first
     for packet in packets:
         for part in minipackets(packet):

@@ -237,8 +237,8 @@ def _captures(file: File, span: Span | None, clock: Sclk) -> xr.Dataset:
     for number, burst in enumerate(BURSTS):
         for size in np.unique(stated[kind == number]).tolist():
             rows = np.flatnonzero((kind == number) & (stated == size))
-            if not 0 < size <= burst.samples or size % 2:
-                reason = f"a capture of {size} samples; at most {burst.samples} and an even number are allowed"
+            if not 0 < size <= burst.most or size % 2:
+                reason = f"a capture of {size} samples; at most {burst.most} and an even number are allowed"
                 raise InputError(file.path, reason, f"byte {found.pieces[found.first[chosen[rows[0]]], 0]}")
             data, fits = content(file.path, found, chosen[rows], size * 3 // 2)
             if not fits.all():

@@ -53,8 +53,8 @@ def _channels(letter: str) -> tuple[Variable, ...]:
 
 
 _RECEIVER = Variable(
-    "receiver", ("channel_e",), "int8", "1", f"receiver of the electric channels (identifier): 0 to 3, {', '.join(RECEIVERS[:4])}"
-)  # fmt: skip
+    "receiver", ("channel_e",), "int8", "1", f"receiver (identifier): 0 to 3, {', '.join(RECEIVERS[:4])}"
+)
 _OFFSET = Variable(
     "offset",
     ("et", "receiver_index"),
@@ -165,7 +165,7 @@ DIFFERENCES = Schema(
     index=None,
     variables=(
         Variable("matched", ("channel_e",), "int32", "1", "spectra compared (count)"),
-        Variable("unseen", ("channel_e",), "int32", "1", "of them with codes that the derived table does not know (count)"),
+        Variable("unseen", ("channel_e",), "int32", "1", "of them with codes new to the derived table (count)"),
         Variable(
             "difference",
             ("channel_e",),
@@ -222,14 +222,14 @@ def _waveform(burst: Burst) -> Schema:
             ),
             Variable("voltage_quantum", ("et",), "float32", "V", "voltage of one count (diagnostic)", optional=True),
             Variable("samples", ("et",), "int32", "1", "samples of the capture (count)"),
-            Variable("clipped_fraction", ("et",), "float32", "1", "part of the samples at an end of the scale (diagnostic)"),
+            Variable("clipped_fraction", ("et",), "float32", "1", "part of the samples that is clipped (diagnostic)"),
             Variable("attenuator", ("et",), "uint8", "1", "1 where the attenuator is on (identifier)"),
             Variable("phase_valid", ("et",), "int8", "1", "1 where the phase is corrected (flag)"),
             Variable("quality", dims, "uint32", "1", "quality bits"),
             *(() if burst.magnetic else (_OTHER,)),
         ),
         coords=(Variable("sample_time", ("sample",), "float64", "s", "time of the samples after et"),),
-        sizes={"sample": burst.samples},
+        sizes={"sample": burst.most},
         chunk=16,
     )  # fmt: skip
 
@@ -253,7 +253,7 @@ def _spectrum(burst: Burst) -> Schema:
                     Uncertainty("systematic", dims, relative=True),
                 ),
                 quality="quality",
-                comment="The uncertainty is that of the measurement; as an estimate of a stationary process's density it "
+                comment="The uncertainty is that of the measurement; as an estimate of a process's density it "
                 "has the statistical error psd/sqrt(averages) besides.",
             ),
             Variable("psd_noise", dims, "float32", units, "expected part of the receiver's own noise (diagnostic)"),

@@ -272,8 +272,8 @@ def pseudo_float(value: Array) -> tuple[NDArray[np.uint8], Array]:
 def swept_codes(world: WaveScene, et: Array, known: Known, rng: Generator) -> tuple[NDArray[np.uint8], Array]:
     """Codes of the swept receiver and its reading before it is rounded.
 
-    Between the table's codes the detector is taken to go straight in power; its bandwidth of 1 MHz over the time it dwells
-    leaves a fluctuation of some per cent.
+    Between the table's codes the detector is taken to go straight in power; what it sees within its
+    dwell fluctuates by some per cent.
     """
     table = known["hfr_high"]["psd"]
     wanted = world.electric_density(et, frequencies(HFR_HI)) + 3e-17
@@ -343,7 +343,7 @@ def coherent_field(burst: Burst, world: WaveScene, times: Array) -> Array:
 
 
 def in_passband(field: Array, rate: float, edges: Array) -> Array:
-    """Field within the passband: cosine tapers in the logarithm of the frequency, an octave below, half of one above."""
+    """Field within the passband: cosine tapers over the logarithm, an octave below, half of one above."""
     f = np.fft.rfftfreq(field.size, 1.0 / rate)
     away = np.zeros(f.shape)
     away[f < edges[0]] = np.log2(edges[0] / np.maximum(f[f < edges[0]], 1e-9))
@@ -356,11 +356,16 @@ def in_passband(field: Array, rate: float, edges: Array) -> Array:
 
 
 def capture_truth(burst: Burst, captures: list[Capture]) -> xr.Dataset:
-    """Truth of the waveforms."""
+    """Truth of the waveforms, in records as long as the longest of the archive."""
+    room = ((0, 0), (0, burst.most - burst.samples))
+
+    def padded(values: list[Array]) -> Array:
+        return np.pad(np.array(values), room, constant_values=np.nan)
+
     return xr.Dataset(
         {
-            "waveform": (("et", "sample"), np.array([c.field for c in captures])),
-            "voltage": (("et", "sample"), np.array([c.voltage for c in captures])),
+            "waveform": (("et", "sample"), padded([c.field for c in captures])),
+            "voltage": (("et", "sample"), padded([c.voltage for c in captures])),
             "attenuator": ("et", np.array([c.attenuator for c in captures], np.uint8)),
             "samples": ("et", np.full(len(captures), burst.samples, np.int32)),
         },

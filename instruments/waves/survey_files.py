@@ -192,7 +192,8 @@ def read_survey(granules: Sequence[Granule], span: Span | None, clock: Sclk) -> 
     Returns
     -------
     xr.Dataset
-        ``psd_e(et, channel_e)``, ``psd_b``, ``bad_e``, ``bad_b``, NaN where there is none, ``offset(et, receiver_index)``.
+        ``psd_e(et, channel_e)`` and ``psd_b``, NaN where there is none; ``bad_e``, ``bad_b``;
+        ``offset(et, receiver_index)``.
     """
     return _cut(_joined([_densities(g.files["data"]) for g in granules]), span)
 
@@ -265,8 +266,15 @@ def _parsed(path: Path, _modified: int, _size: int) -> xr.Dataset:
     last = FIRST_FIELD + number
     try:
         head = [line.rstrip("\r\n").split(",") for line in path.read_text("latin-1").splitlines()[:HEAD]]
-        table = pd.read_csv(path, skiprows=HEAD, header=None, usecols=[1, 3, *range(FIRST_FIELD, last)], encoding="latin-1",
-                            skipinitialspace=True, dtype={1: str, 3: str}, na_values=["", " "])  # fmt: skip
+        table = pd.read_csv(
+            path,
+            skiprows=HEAD,
+            header=None,
+            usecols=[1, 3, *range(FIRST_FIELD, last)],
+            encoding="latin-1",
+            skipinitialspace=True,
+            dtype={1: str, 3: str},
+        )
     except (OSError, ValueError) as error:
         raise InputError(path, f"is no survey of {last} columns: {error}") from error
     _check_frequencies(path, head, own, last)

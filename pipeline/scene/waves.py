@@ -87,7 +87,7 @@ class WaveScene:
     def electric_density(self, et: ArrayLike, frequency: ArrayLike) -> Floats:
         """Broadband electric power spectral density, V^2 m^-2 Hz^-1, (n, m)."""
         times, f = np.atleast_1d(np.asarray(et, np.float64))[:, None], np.asarray(frequency, np.float64)[None, :]
-        plasma = 2.5e-9 / (1.0 + (f / 100.0) ** 2) * self._activity(times)
+        plasma = 6e-10 / (1.0 + (f / 100.0) ** 2) * self._activity(times)
         above = np.log10(np.maximum(f, 1.0) / (1.02 * self.gyrofrequency(times)))
         width = np.where(above < 0.0, 0.01, 0.12)
         flicker = 1.0 + 0.8 * np.sin(2.0 * np.pi * times / 17.0 + self._phases[3])
