@@ -102,11 +102,6 @@ def _file(granule: Granule) -> File:
     return _opened(granule.files["data"], granule.files.get("housekeeping_label"))
 
 
-def _use(file: File, span: Span | None, clock: Sclk) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    et = _to_et(clock, file.counts, file.path) if len(file.counts) else np.zeros(0)
-    return et, np.ones(et.shape, bool) if span is None else span.contains(et)
-
-
 def _events(files: Sequence[File], span: Span | None, clock: Sclk) -> xr.Dataset:
     """What happened to the frames of a span, (record, event) at et_event."""
     at, events = [np.zeros(0)], [np.zeros((0, len(EVENTS)), np.int32)]
@@ -227,8 +222,12 @@ def _captures(file: File, span: Span | None, clock: Sclk) -> xr.Dataset:
     found = file.found
     # Status: attenuator, kind, samples (2), part of the tick in 1/65536 (2).
     part = found.status[:, 4].astype(np.int64) << 8 | found.status[:, 5]
-    et, use = _use(file, span, clock)
-    et = et + part * (0.025 / 65536)
+    # Ticks of 25 ms are no whole ticks of the clock: 8 us would be 53 samples at 7 MHz.
+    second = found.ticks // RTI
+    whole = file.counts - clock_counts(found.ticks) + second * TICKS
+    et = _to_et(clock, whole, file.path) if len(whole) else np.zeros(0)
+    et = et + (found.ticks % RTI + part / 65536) / RTI
+    use = np.ones(et.shape, bool) if span is None else span.contains(et)
     kinds = [b.type for b in BURSTS]
     chosen = np.flatnonzero(use & np.isin(found.kind, kinds))
     counts = np.zeros((len(chosen), MOST_SAMPLES), np.int16)

@@ -5,6 +5,7 @@ A record of a das2 stream is the UTC second a spectrum was taken in; receivers h
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Sequence
 from functools import lru_cache
@@ -35,7 +36,7 @@ from pipeline.instrument import Granule, RawFormat
 
 Floats = NDArray[np.float64]
 
-EVENTS = ("records_received", "records_duplicate", "records_out_of_order", "bytes_skipped")
+EVENTS = ("records_received", "records_duplicate", "records_out_of_order", "records_truncated", "bytes_skipped")
 # The streams print frequencies with four digits or less.
 SAME_FREQUENCY = 5e-3
 CSV_NAME = re.compile(r"WAV_(\d{7}T\d{6})_([EB])_V(\d+)\.CSV", re.IGNORECASE)
@@ -183,7 +184,7 @@ def _codes(path: Path) -> xr.Dataset:
         },
         coords={"et": times},
     )
-    return _with_events(dataset, (*counts, int(_packets(path)[0].attrs["bytes_skipped"])))
+    return _with_events(dataset, (*counts, 0, int(_packets(path)[0].attrs["bytes_skipped"])))
 
 
 def read_survey(granules: Sequence[Granule], span: Span | None, clock: Sclk) -> xr.Dataset:
@@ -212,7 +213,7 @@ def _densities(path: Path) -> xr.Dataset:
         offsets[rows, receiver] = offset[first]
         repeats, late = repeats + more, late + behind
     skipped = int(_packets(path)[0].attrs["bytes_skipped"])
-    return _with_events(_calibrated(times, psd, None, offsets), (repeats, late, skipped))
+    return _with_events(_calibrated(times, psd, None, offsets), (repeats, late, 0, skipped))
 
 
 def _calibrated(et: Floats, psd_e: Floats | None, psd_b: Floats | None, offset: Floats | None = None) -> xr.Dataset:
@@ -265,17 +266,21 @@ def _parsed(path: Path, _modified: int, _size: int) -> xr.Dataset:
     number, own = (NUMBER_E, FREQUENCY_E) if letter == "e" else (NUMBER_B, FREQUENCY_B)
     last = FIRST_FIELD + number
     try:
-        head = [line.rstrip("\r\n").split(",") for line in path.read_text("latin-1").splitlines()[:HEAD]]
+        lines = path.read_bytes().splitlines(keepends=True)
+    except OSError as error:
+        raise InputError(path, f"cannot be read: {error.strerror}") from error
+    truncated = _check_rows(path, lines, last)
+    head = [line.decode("latin-1").rstrip("\r\n").split(",") for line in lines[:HEAD]]
+    try:
         table = pd.read_csv(
-            path,
-            skiprows=HEAD,
+            io.BytesIO(b"".join(lines[HEAD:])),
             header=None,
             usecols=[1, 3, *range(FIRST_FIELD, last)],
             encoding="latin-1",
             skipinitialspace=True,
             dtype={1: str, 3: str},
         )
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         raise InputError(path, f"is no survey of {last} columns: {error}") from error
     _check_frequencies(path, head, own, last)
     try:
@@ -292,7 +297,20 @@ def _parsed(path: Path, _modified: int, _size: int) -> xr.Dataset:
         for place, receiver in BAD_FLAGS.items():
             marked = np.array([t.split(":")[place : place + 1] == ["1"] for t in texts.tolist()])
             out["bad_e"].values[:, channels_of(receiver)] |= marked[:, None]
-    return _with_events(out, (*counts, 0))
+    return _with_events(out, (*counts, truncated, 0))
+
+
+def _check_rows(path: Path, lines: list[bytes], fields: int) -> int:
+    """Take off a last row that is cut short, and return whether there was one; refuse rows of another length."""
+    whole = [line.count(b",") == fields - 1 for line in lines[HEAD:]]
+    truncated = 0
+    if whole and not whole[-1]:
+        del lines[-1], whole[-1]
+        truncated = 1
+    if not whole or not all(whole):
+        place = f"line {HEAD + 1 + whole.index(False)}" if whole else None
+        raise InputError(path, f"is no survey of {fields} columns", place)
+    return truncated
 
 
 def _check_frequencies(path: Path, head: list[list[str]], own: Floats, last: int) -> None:
