@@ -84,8 +84,8 @@ def differences(table: xr.Dataset) -> Figure:
         axis.plot(frequency, 100.0 * np.abs(table[name].values), mark, color=colour, ms=3.5, label=name)
     axis.set(xscale="log", yscale="log", xlabel="frequency  (Hz)", ylabel="survey less archive's,\nmagnitude  (%)")
     axis.grid(True, color="#e5e5e5", lw=0.5)
-    axis.set_title(f"{int(table['matched'].values.max(initial=0))} spectra, {int(table['unseen'].values.sum())} unseen codes",
-                   loc="right", fontsize=9)  # fmt: skip
+    matched, unseen = int(table["matched"].values.max(initial=0)), int(table["unseen"].values.sum())
+    axis.set_title(f"{matched} spectra, {unseen} unseen codes", loc="right", fontsize=9)
     axis.legend(frameon=False)
     return figure
 
@@ -163,7 +163,7 @@ def _spectrum(axis: Axes, spectrum: xr.Dataset, at: int) -> None:
 def _along(axis: Axes, dataset: xr.Dataset) -> None:
     """Time ticks that also say where the spacecraft was."""
     time = dataset["time"].values
-    some = np.unique(np.linspace(0, time.size - 1, 7).astype(int))
+    some = np.unique(np.linspace(0, time.size - 1, 15).astype(int)[1::2])
     part = dataset.isel(et=some)
     labels = [
         f"{str(t)[11:19]}\n{r / EQUATORIAL_RADIUS:.2f}\n{lat:.0f}"

@@ -112,7 +112,9 @@ def test_codes_of_a_stream(tmp_path: Path) -> None:
     found = finished(call("survey_from_codes", {"waves.das2_codes": data, "span": EVERYTHING}), "waves.survey")
     psd = found["psd_e"].values
     assert np.isnan(psd[:, :88]).all()
-    np.testing.assert_allclose(psd[0, 88:], tables()["hfr_high"]["psd"].value[np.arange(38), codes[0].astype(int)], rtol=1e-6)
+    np.testing.assert_allclose(
+        psd[0, 88:], tables()["hfr_high"]["psd"].value[np.arange(38), codes[0].astype(int)], rtol=1e-6
+    )
 
 
 @pytest.mark.parametrize("value", [13.5, 256.0, -1.0])

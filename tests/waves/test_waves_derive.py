@@ -120,7 +120,9 @@ def test_the_real_hour_and_its_differences(stream: Path) -> None:
     relative = (survey["psd_e_systematic"].values[:, 88:] / np.maximum(psd, 1e-30))[unseen & (psd > 0)]
     assert np.median(relative) > 0.05  # an interpolated code is not sold as an observed one
     assert ((bits & Quality.MISSING) == 0).all()
-    table = finished(call("differences", {"waves.survey": survey, "waves.survey_archive": archive}), "waves.differences")
+    table = finished(
+        call("differences", {"waves.survey": survey, "waves.survey_archive": archive}), "waves.differences"
+    )
     assert table["matched"].values[88:].tolist() == [179] * 38
     assert table["matched"].values[:88].tolist() == [0] * 88
     assert table["largest"].values[88:].max() < 5e-4  # half of the last printed digit

@@ -46,7 +46,10 @@ def test_spans_put_together_are_the_whole(loop: Loop, form: str) -> None:
     reader = raw.SURVEY.read if form == "waves.lrs" else raw.BURST.read
     edges = np.linspace(loop.scene.span.start - 2, loop.scene.span.stop + 2, 6)
     parts = [reader(found, Span(a, b), CLOCK) for a, b in zip(edges[:-1], edges[1:], strict=True)]
-    kept = [p.isel(et=(p["et"].values >= a) & (p["et"].values < b)) for p, a, b in zip(parts, edges, edges[1:], strict=False)]
+    kept = [
+        p.isel(et=(p["et"].values >= a) & (p["et"].values < b))
+        for p, a, b in zip(parts, edges, edges[1:], strict=False)
+    ]
     joined = xr.concat([p.drop_dims("record") for p in kept], "et", data_vars="minimal", coords="minimal")
     xr.testing.assert_identical(joined.drop_attrs(), whole.drop_dims("record").drop_attrs())
     assert sum(p["events"].values.sum(axis=0) for p in parts).tolist() == whole["events"].values.sum(axis=0).tolist()
