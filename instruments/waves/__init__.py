@@ -46,7 +46,7 @@ INSTRUMENT = Instrument(
         ProductType("waves.differences", "Survey less the archive's", "pass", DIFFERENCES),
         *(
             ProductType(
-                f"waves.burst_{b.name}", f"Waveforms, {TITLES[b.name]}", "pass", WAVEFORM[b.name], segment=120.0
+                f"waves.burst_{b.name}", f"Waveforms, {TITLES[b.name]}", "pass", WAVEFORM[b.name], segment=300.0
             )
             for b in BURSTS
         ),
