@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from instruments.waves import bursts, calibrate, quicklook
+from instruments.waves import bursts, calibrate, flux, quicklook
 from instruments.waves.burst_files import REC
 from instruments.waves.layout import BURSTS
 from instruments.waves.raw import BURST, SURVEY
-from instruments.waves.schemas import DIFFERENCES, FLAGS, SPECTRUM, SURVEY_ARCHIVE, WAVEFORM
+from instruments.waves.schemas import DIFFERENCES, FLAGS, FLUX, SPECTRUM, SURVEY_ARCHIVE, WAVEFORM
 from instruments.waves.schemas import SURVEY as SURVEY_SCHEMA
 from instruments.waves.survey_files import CODES, CSV, STREAM
 from pipeline.instrument import Instrument, ProductType, Quicklook, Truth
@@ -44,6 +44,7 @@ INSTRUMENT = Instrument(
         ProductType("waves.survey", "Power spectral density, all receivers", "pass", SURVEY_SCHEMA, segment=600.0),
         ProductType("waves.survey_archive", "The archive's own survey", "pass", SURVEY_ARCHIVE, segment=600.0),
         ProductType("waves.differences", "Survey less the archive's", "pass", DIFFERENCES),
+        ProductType("waves.flux", "Flux density at 1 au", "pass", FLUX, on_request=True),
         *(
             ProductType(
                 f"waves.burst_{b.name}", f"Waveforms, {TITLES[b.name]}", "pass", WAVEFORM[b.name], segment=300.0
@@ -67,6 +68,7 @@ INSTRUMENT = Instrument(
         calibrate.survey_from_csv,
         calibrate.survey_from_stream,
         calibrate.differences,
+        flux.flux,
         *bursts.WAVEFORM_STEPS,
         *bursts.SPECTRUM_STEPS,
     ),

@@ -33,7 +33,8 @@ TIME_COARSE = Flag(21, "time_coarse", "no housekeeping: the time may be late by 
 SCALAR = Flag(
     22, "scalar_calibrated", "calibrated by one factor of mid-band: amplitudes elsewhere and the phase are not valid"
 )
-FLAGS = (CODE_UNSEEN, CROSSTALK, LENGTH_HYPOTHESIS, ATTENUATOR_CHANGE, RECORD_CLIPPED, TIME_COARSE, SCALAR)
+SPIN_KEPT = Flag(23, "spin_kept", "modulation by the spin not removed", condition=True)
+FLAGS = (CODE_UNSEEN, CROSSTALK, LENGTH_HYPOTHESIS, ATTENUATOR_CHANGE, RECORD_CLIPPED, TIME_COARSE, SCALAR, SPIN_KEPT)
 
 README = "instruments/waves/README.md"
 
@@ -186,6 +187,28 @@ DIFFERENCES = Schema(
     sizes={"channel_e": NUMBER_E},
     context=False,
 )  # fmt: skip
+
+
+FLUX = Schema(
+    version=1,
+    index="et",
+    variables=(
+        Variable(
+            "flux",
+            ("et", "channel_e"),
+            "float32",
+            "W m-2 Hz-1",
+            "flux density as at 1 au from Jupiter, were it radio waves from there",
+            source="Louis et al. 2021, J. Geophys. Res. Space Physics 126, e2021JA029435",
+            uncertainties=(_derived("e"), Uncertainty("systematic", ("et", "channel_e"))),
+            quality="quality_e",
+        ),
+        _quality("e"),
+    ),
+    coords=(*_channels("e"), _RECEIVER),
+    sizes={"channel_e": NUMBER_E},
+    chunk=600,
+)
 
 
 def _waveform(burst: Burst) -> Schema:

@@ -52,7 +52,7 @@ NAMES = ("survey_codes", "receivers", "attenuators", "antenna", "transfer", "hfr
 # Ticks of 25 ms after the second at which each receiver's spectrum is taken, as in the archive's survey.
 OFFSETS = (16, 28, 8, 12, 16)
 # Seconds between captures of each kind.
-EVERY = {"demo": 60, "full": 1}
+EVERY = {"demo": 60, "full": 2}
 # The attenuator is switched on above this many counts, root mean square.
 LOUD = 350.0
 OVER = 16
@@ -312,7 +312,8 @@ def bursts(
         digital = np.clip(np.round(counts), *ADC_LIMITS).astype(np.int16)
         banded = in_passband(field, burst.rate, known["transfer"]["passband"][burst.receiver])
         kept = banded[BEFORE : BEFORE + burst.samples]
-        captures.append(Capture(burst, ticks, part, et, on, digital, kept, voltage * weaker))
+        told = (kept.astype(np.float32), (voltage * weaker).astype(np.float32))
+        captures.append(Capture(burst, ticks, part, et, on, digital, *told))
     return captures
 
 
@@ -359,7 +360,7 @@ def capture_truth(burst: Burst, captures: list[Capture]) -> xr.Dataset:
     """Truth of the waveforms, in records as long as the longest of the archive."""
     room = ((0, 0), (0, burst.most - burst.samples))
 
-    def padded(values: list[Array]) -> Array:
+    def padded(values: list[NDArray[np.float32]]) -> NDArray[np.float32]:
         return np.pad(np.array(values), room, constant_values=np.nan)
 
     return xr.Dataset(

@@ -39,8 +39,8 @@ class Capture:
     et: float
     attenuator: int
     counts: NDArray[np.int16]
-    field: Array
-    voltage: Array
+    field: NDArray[np.float32]
+    voltage: NDArray[np.float32]
 
     @property
     def packet(self) -> Packet:
