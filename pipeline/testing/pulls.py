@@ -313,7 +313,6 @@ def _random(
     n_eff = float(usable.sum() / length)
     result = _summary(head, pulls, n_eff)
     delta = np.where(usable, samples.delta, np.nan)
-<<<<<<< HEAD
     true, along = truth[variable.name].values.astype(np.float64), _shared(product, variable)
     if along:
         structured = component(product, variable.name, "structured")
@@ -321,15 +320,12 @@ def _random(
         rest = (delta - shared_means(delta, along)) / random
         faults += dependence_faults(rest, true - shared_means(true, along), random, float(usable.sum()))
         return result, faults + shared_faults(delta, random, structured.values, along)
-    faults += dependence_faults(pulls, true, random, n_eff)
-=======
-    goes = dependence_faults(pulls, truth[variable.name].values.astype(np.float64), random, n_eff)
+    goes = dependence_faults(pulls, true, random, n_eff)
     if goes and f"{variable.name}_quantum" in product:
         # Noise goes with what was read and not with the truth, what was cut off with the truth and not with what was
         # read; a gain or a time goes with both.
         goes = goes if dependence_faults(pulls, product[variable.name].values.astype(np.float64), random, n_eff) else []
     faults += goes
->>>>>>> waves
     if distribution == "derived":
         return result, faults + gaussian_faults(pulls, n_eff, coverage=False)
     if distribution == "normal":
