@@ -153,13 +153,15 @@ def _align(
     Records along ``et`` are paired by nearest time, others by their place; the truth is None if they cannot be paired.
     """
     index = schema.index
-    none_lost = truth.isel({d: slice(0, 0) for d in [index] if d in truth.dims})
+    # What does not go along the records is not lost with them.
+    none_lost = truth[[name for name, v in truth.items() if index in v.dims]]
+    none_lost = none_lost.isel({index: slice(0, 0)}, missing_dims="ignore")
     if index is None or "et" not in truth.variables:
         return product, truth, none_lost, None
     et, true = (np.asarray(d["et"].values, np.float64) for d in (product, truth))
     if index == "et":
         nearest, found = _nearest(et, true)
-        lost = truth.isel(et=~found)
+        lost = truth[list(none_lost)].isel(et=~found, missing_dims="ignore")
         product, truth = product.isel(et=nearest[found]), truth.isel(et=found)
         et, true = product["et"].values, truth["et"].values
     elif et.size != true.size:
