@@ -24,9 +24,10 @@ from pipeline.jupiter.shape import EQUATORIAL_RADIUS
 # Knots evaluated at a time.
 BLOCK = 1000
 GALAXY_FREQUENCY = 0.408
-# Rays are some degrees apart: a smaller disc, of this radius in degrees, falls between them.
-SMALLEST_DISC = 12.0
-# Part of a beam that the rays put on the wrong side of the limb, root mean square along a spin (tests: finer rays).
+# Rays are some degrees apart: of a disc of less than this radius, in degrees (beyond 2 radii), and of the belts about
+# it they miss more than the noise.
+SMALLEST_DISC = 30.0
+# Part of a beam that rays put on the wrong side of the limb, root mean square along a spin (tests: finer rays).
 QUADRATURE = 0.005
 MODELS = ("background", "synchrotron", "planet_model")
 
