@@ -21,6 +21,8 @@ Result = TypeVar("Result")
 
 # Seconds between two looks at what the workers are doing.
 POLL = 0.5
+# Seconds to wait for a worker when there is none: a dead one is replaced in some.
+PATIENCE = 120.0
 # Of a local cluster.
 SETTINGS = {
     "distributed.nanny.pre-spawn-environ": SINGLE_THREAD,
@@ -55,19 +57,26 @@ class OnDask:
         ------
         PerijoveError
             if it runs longer than `timeout` seconds (its worker is started anew then), or took its worker with it every
-            time.
+            time, or no worker is left.
         """
+        key = cast("Any", future).key
         at: str | None = None
-        began = 0.0
+        began = seen = time.monotonic()
         while True:
+            done = future.done()
             try:
-                return future.result(None if future.done() else POLL)
+                return future.result(None if done else POLL)
             except TimeoutError:
-                if future.done():  # in the meantime, or it raised this itself
-                    return future.result()
+                if done:  # it raised this itself
+                    raise
             except KilledWorker as error:
                 raise PerijoveError("the worker process died on it each time: out of memory, or a crash") from error
-            worker = self._worker_of(future) if timeout else None
+            at_work = self.client.processing()
+            seen = time.monotonic() if at_work else seen
+            if time.monotonic() - seen > PATIENCE:
+                future.cancel()
+                raise PerijoveError(f"the cluster has had no worker for {PATIENCE:g} s")
+            worker = next((w for w, keys in at_work.items() if key in keys), None)
             if worker != at:  # it has begun, or begun anew because its worker died
                 at, began = worker, time.monotonic()
             if at and timeout and time.monotonic() - began > timeout:
@@ -78,16 +87,14 @@ class OnDask:
 
     def drop(self, futures: list[Future[Any]], timeout: float | None) -> None:
         """Take back calls that have not begun; wait for those that have, which would go on at their worker unseen."""
-        begun = [f for f in futures if f.done() or self._worker_of(f)]
+        at_work = set().union(*self.client.processing().values())
+        begun = [f for f in futures if f.done() or cast("Any", f).key in at_work]
         for future in futures:
             if future not in begun:
                 future.cancel()
         for future in begun:
             with suppress(Exception):
                 self.result(future, timeout)
-
-    def _worker_of(self, future: Any) -> str | None:
-        return next((w for w, keys in self.client.processing().items() if future.key in keys), None)
 
     def stop(self) -> None:
         """Give up all calls; those who wait for them go on with an error."""

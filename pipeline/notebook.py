@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,12 +23,7 @@ from pipeline.runs.compare import compare_runs
 from pipeline.runs.execute import Executor, InProcess
 from pipeline.runs.listing import et_of, library_of
 from pipeline.runs.run import Request, Session, absent_entry, carry_out, prepare, product_entry, with_executor
-from pipeline.runs.store import Store
-
-
-def default_store() -> Path:
-    """The store when none is named: ``PERIJOVE_STORE``, else ``perijove-store`` in the working folder."""
-    return Path(os.environ.get("PERIJOVE_STORE", "perijove-store"))
+from pipeline.runs.store import Store, default_store
 
 
 def open_raw(path: Path) -> xr.Dataset:

@@ -271,7 +271,7 @@ def _date(day: str) -> str:
     """Return the date with month and day of one that may have day of year."""
     if re.fullmatch(r"\d{4}-\d{3}", day) is None:
         return day
-    date = np.datetime64(day[:4], "D") + (int(day[5:]) - 1)
+    date = np.datetime64(day[:4], "D") + np.timedelta64(int(day[5:]) - 1, "D")
     if str(date)[:4] != day[:4]:
         raise ValueError(f"{str(day)!r} is no day of the calendar")
     return str(date)

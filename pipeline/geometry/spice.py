@@ -95,9 +95,11 @@ def read_tracks(files: Sequence[Path], span: Span) -> tuple[dict[str, Track], Bo
     with _pool(files):
         covered = _coverage_of(spk, JUNO)
         if not any(Span(a, b).overlaps(span) for a, b in covered):
-            known = ", ".join(f"{format_utc(a, 0)} to {format_utc(b, 0)}" for a, b in covered) or "never"
+            known = ", ".join(f"{format_utc(a, 0)} to {format_utc(b, 0)}" for a, b in covered) or "at no time"
             wanted = f"{format_utc(span.start, 0)} to {format_utc(span.stop, 0)}"
-            raise GeometryError(f"the kernels have Juno {known}, not {wanted}")
+            raise GeometryError(
+                f"the trajectory kernels ({', '.join(p.name for p in spk) or 'none'}) have Juno {known}, not {wanted}"
+            )
         # The planet is as much a part of a position as the spacecraft is.
         edges = _edges(span, covered + _coverage_of(spk, JUPITER))
         tracks = {}

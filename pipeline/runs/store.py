@@ -36,6 +36,11 @@ KEY_DIGITS = 32
 UNFINISHED = 86400.0
 
 
+def default_store() -> Path:
+    """The store when none is named: ``PERIJOVE_STORE``, else ``perijove-store`` in the working folder."""
+    return Path(os.environ.get("PERIJOVE_STORE", "perijove-store"))
+
+
 @dataclass(frozen=True)
 class Identity:
     """What a product is, whatever its content: type, pass and unit; written ``mag.field/PJ01`` or with ``/unit``."""

@@ -8,7 +8,9 @@ distribution the product states. What is tested depends on the distribution (`sc
                within 2 %, each widened by three standard errors of the effective number of samples. That number comes
                from the pulls' autocorrelation; errors declared independent must not be correlated over more than 10
                samples. Where a structured component is stated the random one is judged by differences of neighbours
-               along the records, in which it cancels, and the mean against both.
+               along the records, in which it cancels, and the mean against both; where it is the same along further
+               dimensions, as in all pixels of an image, by what is left of the mean along them, and these means within
+               four sigma.
 ``quantised``  as normal where the noise is a step or more; else the randomised probability integral transform of
                normal noise rounded to ``x_quantum`` is uniform (Kolmogorov-Smirnov, 1 %).
 ``poisson``    samples of 400 or more expected counts as normal (if there are 100 or more of them); the others by the
@@ -53,6 +55,8 @@ from pipeline.testing.distributions import (
     gaussian_faults,
     poisson_faults,
     quantised_faults,
+    shared_faults,
+    shared_means,
     structured_faults,
 )
 
@@ -309,7 +313,19 @@ def _random(
     n_eff = float(usable.sum() / length)
     result = _summary(head, pulls, n_eff)
     delta = np.where(usable, samples.delta, np.nan)
-    faults += dependence_faults(pulls, truth[variable.name].values.astype(np.float64), random, n_eff)
+    true, along = truth[variable.name].values.astype(np.float64), _shared(product, variable)
+    if along:
+        structured = component(product, variable.name, "structured")
+        assert structured is not None
+        rest = (delta - shared_means(delta, along)) / random
+        faults += dependence_faults(rest, true - shared_means(true, along), random, float(usable.sum()))
+        return result, faults + shared_faults(delta, random, structured.values, along)
+    goes = dependence_faults(pulls, true, random, n_eff)
+    if goes and f"{variable.name}_quantum" in product:
+        # Noise goes with what was read and not with the truth, what was cut off with the truth and not with what was
+        # read; a gain or a time goes with both.
+        goes = goes if dependence_faults(pulls, product[variable.name].values.astype(np.float64), random, n_eff) else []
+    faults += goes
     if distribution == "derived":
         return result, faults + gaussian_faults(pulls, n_eff, coverage=False)
     if distribution == "normal":
@@ -321,6 +337,13 @@ def _random(
         return result, faults + gaussian_faults(pulls, n_eff)
     p, own = _discrete(distribution, variable.name, delta, random, length, product, truth)
     return replace(result, ks_p=p), faults + own
+
+
+def _shared(product: xr.Dataset, variable: Variable) -> tuple[int, ...]:
+    """Places of the dimensions along which a variable's structured error is the same, beside the records."""
+    parts = [u for u in variable.uncertainties if u.component == "structured" and not u.relative]
+    dims = product[variable.name].dims
+    return tuple(k for k, d in enumerate(dims) if k and d not in parts[0].dims) if parts else ()
 
 
 def _discrete(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,8 +18,12 @@ HISTOGRAMS = {"tally.histogram/PJ01/TLY_000", "tally.histogram/PJ01/TLY_001"}
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory, plugins: None) -> SimpleNamespace:
-    """A simulated pass; a run of it; a plan and a run with twice the dose per particle."""
-    folder = tmp_path_factory.mktemp("world")
+    """A simulated pass; a run of it; a plan and a run with twice the dose per particle. Not to be changed."""
+    return _made(tmp_path_factory.getbasetemp() / "world")
+
+
+@cache
+def _made(folder: Path) -> SimpleNamespace:
     store, tables = folder / "store", folder / "factor.yaml"
     simulation = invoke("simulate", 1, "--out", folder, "--instrument", "tally", "--json")
     factor = perijove.table("tally", "factor", "2016-08-27T12:50")

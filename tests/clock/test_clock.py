@@ -29,7 +29,7 @@ def test_a_leap_second_is_a_second() -> None:
     utc, flagged = et_to_utc(np.array([before, inside, after]))
     assert flagged.tolist() == [False, True, False]
     assert utc[1] == np.datetime64("2016-12-31T23:59:59.999999999")
-    assert (np.diff(utc) > np.timedelta64(0)).all()
+    assert (np.diff(utc) > np.timedelta64(0, "ns")).all()
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,18 @@ def test_errors_come_back_as_they_were(two_workers: OnDask, faulty_raw: Path, tm
     assert [q["reason"] for q in record["quarantined"]] == [f"{path}, word 3: says that it is bad"]
 
 
+def test_cluster_without_workers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flows.cluster.PATIENCE", 1.0)
+    with cluster(1, None) as started:
+        client = started.result()
+        client.cluster.scale(0)
+        while client.processing():
+            time.sleep(0.1)
+        executor = OnDask(client)
+        with pytest.raises(PerijoveError, match=r"the cluster has had no worker for 1 s"):
+            executor.result(executor.submit(time.sleep, 0.0), timeout=60.0)
+
+
 def test_stop_ends_what_waits(two_workers: OnDask) -> None:
     executor = OnDask(two_workers.client)
     future = executor.submit(time.sleep, 3.0)

@@ -115,9 +115,12 @@ def write_faulty(folder: Path, minutes: int = 6) -> Path:
 
 
 @pytest.fixture
-def raw(tmp_path: Path) -> Path:
-    """Raw data of `tally`, without a dark measurement."""
-    return write_tally(tmp_path / "raw")
+def raw(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Raw data of `tally`, without a dark measurement; a copy of what is simulated once."""
+    made = tmp_path_factory.getbasetemp() / "tally"
+    if not made.exists():
+        write_tally(made)
+    return shutil.copytree(made, tmp_path / "raw")
 
 
 @pytest.fixture(scope="module")
