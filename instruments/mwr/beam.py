@@ -44,15 +44,14 @@ GALACTIC = np.array(
 
 @dataclass(frozen=True)
 class Rays:
-    """Directions of an antenna's frame (k, 3), boresight +Z; weights of the beams and of their floors, (receiver, k).
+    """Directions of an antenna's frame (k, 3), boresight +Z, and weights of the beams, (receiver, k), which sum to 1.
 
-    Weights of a beam sum to 1; `floor_share` is the part of each beam that is floor.
+    `moved` are the weights of beams that are one sigma wider, and of beams whose sidelobes are one sigma stronger.
     """
 
     directions: Array
     weights: Array
-    floor: Array
-    floor_share: Array
+    moved: tuple[Array, ...]
 
 
 def rays(beam: Table) -> Rays:
@@ -76,13 +75,16 @@ def rays(beam: Table) -> Rays:
             azimuth.append(2.0 * np.pi * (np.arange(around) + 0.38 * (number + k)) / around)
     t, s, a = (np.concatenate(part) for part in (theta, solid, azimuth))
     directions = np.stack([np.sin(t) * np.cos(a), np.sin(t) * np.sin(a), np.cos(t)], axis=1)
-    degrees = np.degrees(t)
-    main = np.exp(-4.0 * np.log(2.0) * (degrees / beam["half_power_width"].value[:, None]) ** 2)
-    decibels = np.stack([np.interp(degrees, beam["angle"].value, row) for row in beam["floor"].value])
-    floor = beam["floor_scale"].value[:, None] * 10.0 ** (decibels / 10.0)
-    total = ((main + floor) * s).sum(axis=1, keepdims=True)
-    of_floor = (floor * s).sum(axis=1, keepdims=True)
-    return Rays(directions, (main + floor) * s / total, floor * s / of_floor, (of_floor / total)[:, 0])
+    decibels = np.stack([np.interp(np.degrees(t), beam["angle"].value, row) for row in beam["floor"].value])
+
+    def weights(width: Array, scale: Array) -> Array:
+        main = np.exp(-4.0 * np.log(2.0) * (np.degrees(t) / width[:, None]) ** 2)
+        pattern = (main + scale[:, None] * 10.0 ** (decibels / 10.0)) * s
+        return np.asarray(pattern / pattern.sum(axis=1, keepdims=True))
+
+    width, scale = beam["half_power_width"], beam["floor_scale"]
+    moved = weights(width.value + width.sigma, scale.value), weights(width.value, scale.value + scale.sigma)
+    return Rays(directions, weights(width.value, scale.value), moved)
 
 
 def boresights(geometry: Geometry) -> list[tuple[str, list[int]]]:

@@ -121,16 +121,18 @@ def brightness(
     et = components["et"].values
     r = np.sqrt((geometry.position("IAU_JUPITER", et) ** 2).sum(axis=1))
     planet = components["ta_planet"].values.astype(np.float64)
-    systematic = components["ta_planet_systematic"].values.astype(np.float64)
+    whole = components["ta_planet_systematic"].values.astype(np.float64)
+    scale = temperature["ta_scale"].values.astype(np.float64)
+    rest = np.sqrt(np.maximum(whole**2 - scale**2, 0.0))
     if anchor == "sky":
         ta, toff = (temperature[name].values.astype(np.float64) for name in ("ta", "toff"))
         planet = planet + (anchored["slope"].values - 1.0) * (ta - toff)
         of_slope = np.hypot(anchored["slope_random"].values, anchored["slope_systematic"].values)
         models = [components[f"{name}_systematic"].values.astype(float) for name in ("background", "synchrotron")]
-        systematic = np.sqrt(np.sum(np.square([*models, (ta - toff) * of_slope]), axis=0))
+        scale, rest = (ta - toff) * of_slope, np.sqrt(np.sum(np.square(models), axis=0))
     with np.errstate(invalid="ignore"):
         good = (components["emission"].values < HIGHEST_EMISSION) & (r < FARTHEST * EQUATORIAL_RADIUS)[:, None]
-    good &= ((components["quality"].values & BELONG) == 0) & np.isfinite(planet) & np.isfinite(systematic)
+    good &= ((components["quality"].values & BELONG) == 0) & np.isfinite(planet) & np.isfinite(scale + rest)
     fits: list[Fit | None] = [None] * RECEIVERS
     sampled = beams.rays(beam)
     for frame, receivers in beams.boresights(geometry):
@@ -140,29 +142,27 @@ def brightness(
                 continue
             design = convolved(geometry, frame, n, et[use], sampled, limb)
             sigma = {k: components[f"ta_planet_{k}"].values[use, n].astype(float) for k in ("random", "structured")}
-            sigma["systematic"] = systematic[use, n]
-            fits[n] = fit(design, planet[use, n], et[use], sigma, n, beam, limb)
+            sigma |= {"scale": scale[use, n], "rest": rest[use, n]}
+            fits[n] = fit(design, planet[use, n], et[use], sigma, n, limb)
     return _product(fits)
 
 
 @dataclass(frozen=True)
 class Design:
-    """Rows of the fit: bases (m, node x term), what is known before (m), both for the beam and for its floor alone."""
+    """Rows of the fit: bases (m, node x term) and what is known before (m); the same of the beams of `Rays.moved`."""
 
     rows: Array
     known: Array
-    floor_rows: Array
-    floor_known: Array
-    floor_share: float
+    moved: list[tuple[Array, Array]]
 
 
 def convolved(geometry: Geometry, frame: str, n: int, et: Array, sampled: beams.Rays, limb: Table) -> Design:
     """Bases of the brightness in the beam of receiver n, averaged over the records."""
     knots = beams.Knots.around(et, beams.KNOT)
     size = len(NODES) * TERMS
-    kept = {"rows": np.empty((len(knots.et), size)), "floor_rows": np.empty((len(knots.et), size))}
-    known = {"known": np.empty(len(knots.et)), "floor_known": np.empty(len(knots.et))}
-    weights = {"": sampled.weights[n], "floor_": sampled.floor[n]}
+    weights = [sampled.weights[n], *(moved[n] for moved in sampled.moved)]
+    rows = [np.empty((len(knots.et), size)) for _ in weights]
+    known = [np.empty(len(knots.et)) for _ in weights]
     for part, _, _, met in blocks(geometry, frame, knots.et, sampled):
         hit = met.hit
         record = np.broadcast_to(np.arange(len(hit))[:, None], hit.shape)[hit]
@@ -172,7 +172,7 @@ def convolved(geometry: Geometry, frame: str, n: int, et: Array, sampled: beams.
         share = place - below
         more = beams.departure(limb, n, mu)
         terms = (np.ones(mu.shape), *beams.limb_terms(mu))
-        for name, weight in weights.items():
+        for which, weight in enumerate(weights):
             w = np.broadcast_to(weight, hit.shape)[hit]
             block = np.zeros((len(hit), len(NODES), TERMS))
             flat = block.reshape(-1, TERMS)
@@ -180,10 +180,10 @@ def convolved(geometry: Geometry, frame: str, n: int, et: Array, sampled: beams.
                 for node, part_of in ((below, 1.0 - share), (below + 1, share)):
                     at = record * len(NODES) + node
                     flat[:, k] += np.bincount(at, w * term * part_of, minlength=len(flat))
-            kept[f"{name}rows"][part] = block.reshape(len(hit), size)
-            known[f"{name}known"][part] = np.bincount(record, w * more, minlength=len(hit))
-    both = {name: knots.mean(value) for name, value in (*kept.items(), *known.items())}
-    return Design(**both, floor_share=float(sampled.floor_share[n]))
+            rows[which][part] = block.reshape(len(hit), size)
+            known[which][part] = np.bincount(record, w * more, minlength=len(hit))
+    means = [(knots.mean(a), knots.mean(b)) for a, b in zip(rows, known, strict=True)]
+    return Design(*means[0], means[1:])
 
 
 @dataclass(frozen=True)
@@ -198,11 +198,12 @@ class Fit:
     chi_square: float
 
 
-def fit(design: Design, planet: Array, et: Array, sigma: dict[str, Array], n: int, beam: Table, limb: Table) -> Fit:
+def fit(design: Design, planet: Array, et: Array, sigma: dict[str, Array], n: int, limb: Table) -> Fit:
     """Least squares with a priori constraint (Rodgers 2000, Inverse Methods for Atmospheric Sounding, eq. 4.5).
 
     What is common to many records goes through the fit as it is: structured errors as one per `COMMON` seconds,
-    systematic ones of receivers and sky as one, that of the sidelobes and that of the departure from the law one each.
+    systematic ones one each: what goes with TA - TOFF, the rest of receivers and sky, the departure from the law, the
+    width of the beam, its sidelobes.
 
     Parameters
     ----------
@@ -223,17 +224,17 @@ def fit(design: Design, planet: Array, et: Array, sigma: dict[str, Array], n: in
     # Rays and nodes do not represent the scene exactly: what the residuals show of that is part of the noise.
     noise = max(1.0, chi_square) * covariance
     epoch = np.unique(np.floor(et / COMMON), return_inverse=True)[1]
-    modes = np.stack([solve @ np.where(epoch == k, sigma["structured"], 0.0) for k in range(epoch.max() + 1)])
+    slow = np.stack([solve @ np.where(epoch == k, sigma["structured"], 0.0) for k in range(epoch.max() + 1)])
     c = prior + change
-    sidelobes = design.floor_share * ((design.floor_rows - design.rows) @ c + design.floor_known - design.known)
-    common = np.stack(
-        [
-            solve @ sigma["systematic"],
-            solve @ (sidelobes * float(beam["floor_scale"].sigma[n])),
-            solve @ (design.known / limb["departure_scale"].value[n] * float(limb["departure_scale"].sigma[n])),
-        ]
-    )
-    return Fit(c, noise + modes.T @ modes, common.T @ common, np.diag(kernel), len(left), chi_square)
+    departure = limb["departure_scale"]
+    modes = [
+        solve @ sigma["scale"],
+        solve @ sigma["rest"],
+        solve @ (design.known * departure.sigma[n] / departure.value[n]),
+        *(solve @ ((rows - design.rows) @ c + known - design.known) for rows, known in design.moved),
+    ]
+    common = np.stack(modes)
+    return Fit(c, noise + slow.T @ slow, common.T @ common, np.diag(kernel), len(left), chi_square)
 
 
 def _product(fits: list[Fit | None]) -> xr.Dataset:

@@ -195,11 +195,11 @@ def antenna_temperature(
         ),
         "bend": bend * gain["compression_systematic"].values,
     }
-    common = radiometer.systematic(
-        np.stack([parts["ta"][:, OF_STREAM.index(n)] for n in range(RECEIVERS)], axis=1),
-        front, chain, thermal, np.stack([diode_error[:, OF_STREAM.index(n)] for n in range(RECEIVERS)], axis=1),
-    )  # fmt: skip
-    return _finished(at, parts, common, front.offset, bits).assign_attrs(counted(raw, span))
+    first = [OF_STREAM.index(n) for n in range(RECEIVERS)]
+    by_receiver, diode_error = ta[:, first], diode_error[:, first]
+    common = radiometer.systematic(by_receiver, front, chain, thermal, diode_error)
+    scale = (by_receiver - front.offset) * diode_error
+    return _finished(at, parts, common, scale, front.offset, bits).assign_attrs(counted(raw, span))
 
 
 def gain_at(gain: xr.Dataset, et: Array) -> tuple[Array, Array, Array, Flags]:
@@ -223,14 +223,16 @@ def gain_at(gain: xr.Dataset, et: Array) -> tuple[Array, Array, Array, Flags]:
     return out["gain"], out["smoothing_error"], out["diode_error"], bits
 
 
-def _finished(et: Array, parts: dict[str, Array], common: Array, offset: Array, bits: Flags) -> xr.Dataset:
+def _finished(
+    et: Array, parts: dict[str, Array], common: Array, scale: Array, offset: Array, bits: Flags
+) -> xr.Dataset:
     """The product from what is known of each stream.
 
     Parameters
     ----------
     parts : (n, stream): ``ta``; random errors ``shared`` by the outputs of a receiver and its ``own``; ``structured``;
         systematic error of the nonlinearity ``bend``.
-    common : systematic error of a receiver, K (n, receiver).
+    common, scale : systematic error of a receiver, and the part of it that goes with TA - TOFF, K (n, receiver).
     """
     gone = (bits & np.uint32(Quality.MISSING)) != 0
     full = (bits & np.uint32(Quality.SATURATED)) != 0
@@ -271,6 +273,7 @@ def _finished(et: Array, parts: dict[str, Array], common: Array, offset: Array, 
         "ta_stream_random": (per, np.hypot(p["shared"], p["own"])),
         "ta_stream_systematic": (per, np.where(gone, np.nan, np.hypot(common[:, OF_STREAM], p["bend"]))),
         "ta_stream_structured": (per, p["structured"]),
+        "ta_scale": (each, scale),
         "toff": (each, offset),
         "quality": (each, quality),
         "stream_quality": (per, bits),
@@ -314,7 +317,7 @@ def antenna_temperature_from_archive(
     first = [OF_STREAM.index(n) for n in range(RECEIVERS)]
     bits = flag(gone, Quality.MISSING) | flag(differs, EQUATION.mask)
     common = ARCHIVE_ACCURACY * np.abs(np.where(np.isfinite(ta), ta, 0.0)[:, first])
-    return _finished(et, parts, common, toff[:, first], bits).assign_attrs(counted(raw, span))
+    return _finished(et, parts, common, common, toff[:, first], bits).assign_attrs(counted(raw, span))
 
 
 def counted(raw: xr.Dataset, span: Span) -> dict[str, int]:

@@ -118,6 +118,7 @@ ANTENNA_TEMPERATURE = Schema(
     variables=(
         _temperature("ta", ("et", "channel"), "antenna temperature at the aperture (Rayleigh-Jeans)", 6, "quality"),
         _temperature("ta_stream", ("et", "stream"), "antenna temperature by each output", 5, "stream_quality"),
+        Variable("ta_scale", ("et", "channel"), "float32", "K", "signed systematic error by the diodes (diagnostic)"),
         Variable("toff", ("et", "channel"), "float32", "K", "load referred to the aperture (diagnostic)"),
         _quality("et", "channel"),
         _quality("et", "stream", name="stream_quality"),

@@ -99,11 +99,19 @@ def simulate(scene: Scene, raw_folder: Path, scale: Literal["demo", "full"], rng
     yield Truth("mwr.antenna_temperature", "", temperatures(et[antenna], beam.total[antenna]).assign_attrs(lost))
     yield Truth("mwr.gain", "", true_gain(scene, known))
     parts = {"ta_planet": beam.planet, "background": beam.background, "synchrotron": beam.belts}
-    data = {name: (("et", "channel"), value[antenna]) for name, value in parts.items()}
+    # From further off the rays part planet from belts to no better than the noise; their sum is a truth anywhere.
+    near = is_near(scene, et[antenna])[:, None]
+    data = {name: (("et", "channel"), np.where(near, value[antenna], np.nan)) for name, value in parts.items()}
     yield Truth("mwr.components", "", xr.Dataset(data, coords=_axes(et[antenna])).assign_attrs(lost))
     yield Truth("mwr.brightness", "", true_brightness(scene, sky))
     zero, one = (("channel",), np.zeros(RECEIVERS)), (("channel",), np.ones(RECEIVERS))
     yield Truth("mwr.anchor", "", xr.Dataset({"residual": zero, "slope": one}, coords={"channel": list(CHANNELS)}))
+
+
+def is_near(scene: Scene, et: Array) -> NDArray[np.bool_]:
+    """Where Juno is within two radii of the centre of Jupiter."""
+    position = scene.geometry.position("IAU_JUPITER", et)
+    return np.asarray((position**2).sum(axis=1) < (2.0 * EQUATORIAL_RADIUS) ** 2)
 
 
 def truth_tables(et: float) -> Known:

@@ -24,9 +24,10 @@ from pipeline.jupiter.shape import EQUATORIAL_RADIUS
 # Knots evaluated at a time.
 BLOCK = 1000
 GALAXY_FREQUENCY = 0.408
-# Rays are some degrees apart: a smaller disc, of this radius in degrees, falls between them.
-SMALLEST_DISC = 12.0
-# Part of a beam that the rays put on the wrong side of the limb, root mean square along a spin (tests: finer rays).
+# Rays are some degrees apart: of a disc of less than this radius, in degrees (beyond 2 radii), and of the belts about
+# it they miss more than the noise.
+SMALLEST_DISC = 30.0
+# Part of a beam that rays put on the wrong side of the limb, root mean square along a spin (tests: finer rays).
 QUADRATURE = 0.005
 MODELS = ("background", "synchrotron", "planet_model")
 
@@ -86,7 +87,7 @@ def in_beam(
 ) -> dict[str, Array]:
     """Models of the sky through the beams of receivers whose antennas look one way, K (n, receiver).
 
-    ``spread`` is the uncertainty of the planet's a priori brightness in the beam.
+    ``spread`` is the uncertainty of the planet's a priori brightness in the beam, that of the beam included.
     """
     names = ("background", "planet_model", "galaxy", "planet_fraction", "spread")
     out = {name: np.empty((len(et), len(receivers))) for name in names}
@@ -107,8 +108,12 @@ def in_beam(
             out["background"][part, k] = cosmic[n] * (1.0 - fraction) + out["galaxy"][part, k]
             more = np.where(met.hit, beams.departure(limb, n, np.where(met.hit, met.mu, 1.0)), 0.0)
             terms = np.stack([fraction, weighted(u, weights), weighted(v, weights)], axis=1)
-            out["planet_model"][part, k] = (terms * limb["mean"].value[n]).sum(axis=1) + weighted(more, weights)
-            out["spread"][part, k] = np.sqrt(((terms * limb["mean"].sigma[n]) ** 2).sum(axis=1))
+            c0, c1, c2 = limb["mean"].value[n]
+            seen = np.where(met.hit, c0 + c1 * u + c2 * v + more, 0.0)
+            out["planet_model"][part, k] = weighted(seen, weights)
+            variance = ((terms * limb["mean"].sigma[n]) ** 2).sum(axis=1)
+            variance += sum(weighted(seen, moved[n] - weights) ** 2 for moved in sampled.moved)
+            out["spread"][part, k] = np.sqrt(variance)
     return out
 
 

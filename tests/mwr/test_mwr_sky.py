@@ -44,6 +44,7 @@ def seen_brightness(
     temperature = xr.Dataset(
         {
             **{name: (each, value) for name, value in values.items()},
+            "ta_scale": (each, 0.02 * (ta - 290.0)),
             "toff": (each, np.full(ta.shape, 290.0)),
             "quality": (each, np.zeros(ta.shape, np.uint32)),
         },
@@ -163,9 +164,13 @@ def test_the_anchor_of_a_right_calibration_is_zero(pass_: tuple[xr.Dataset, ...]
 def test_weights_are_a_beam() -> None:
     sampled = beam.rays(tables()["beam"])
     np.testing.assert_allclose(sampled.weights.sum(axis=1), 1.0)
-    np.testing.assert_allclose(sampled.floor.sum(axis=1), 1.0)
+    wider, stronger = sampled.moved
+    np.testing.assert_allclose(wider.sum(axis=1), 1.0)
+    np.testing.assert_allclose(stronger.sum(axis=1), 1.0)
     np.testing.assert_allclose(np.linalg.norm(sampled.directions, axis=1), 1.0)
-    assert np.all((sampled.floor_share > 0.002) & (sampled.floor_share < 0.03))
+    away = sampled.directions[:, 2] < np.cos(np.radians(40.0))
+    assert np.all(stronger[:, away].sum(axis=1) > 1.1 * sampled.weights[:, away].sum(axis=1))
+    assert np.all(wider[:, ~away].max(axis=1) < sampled.weights[:, ~away].max(axis=1))
     # The mean of cos(theta) of a Gaussian beam, and of a quantity that turns with azimuth.
     theta = np.linspace(0.0, np.pi, 200_001)
     for n in range(6):
