@@ -91,7 +91,11 @@ def main() -> None:
                     reach = segment.pad(halo)
                     near = [g for g in granules if g.start < reach.stop and g.stop > reach.start]
                     data = raw.read_edr(near, reach, CLOCK)
-                    given = [data] if product == "uvs.rates" else [data, geometry]
+                    given = [
+                        data,
+                        *([geometry] if product != "uvs.rates" else []),
+                        *([segment] if product == "uvs.photons" else []),
+                    ]
                     made = step(*given, *tables)
                     et = made["et"].values
                     records += int(segment.contains(et).sum())
