@@ -1,4 +1,4 @@
-"""Places on the detector: put right by the stim pixels, spread over pixels, as wavelengths (README.md, steps 2 and 3)."""
+"""Places on the detector: put right by the stim pixels, spread over pixels, as wavelengths (README.md, 2 and 3)."""
 
 from __future__ import annotations
 
