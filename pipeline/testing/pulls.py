@@ -153,13 +153,15 @@ def _align(
     Records along ``et`` are paired by nearest time, others by their place; the truth is None if they cannot be paired.
     """
     index = schema.index
-    none_lost = truth.isel({index: slice(0, 0)}) if index in truth.dims else xr.Dataset()
+    # What does not go along the records is not lost with them.
+    none_lost = truth[[name for name, v in truth.items() if index in v.dims]]
+    none_lost = none_lost.isel({index: slice(0, 0)}, missing_dims="ignore")
     if index is None or "et" not in truth.variables:
         return product, truth, none_lost, None
     et, true = (np.asarray(d["et"].values, np.float64) for d in (product, truth))
     if index == "et":
         nearest, found = _nearest(et, true)
-        lost = truth.isel(et=~found)
+        lost = truth[list(none_lost)].isel(et=~found, missing_dims="ignore")
         product, truth = product.isel(et=nearest[found]), truth.isel(et=found)
         et, true = product["et"].values, truth["et"].values
     elif et.size != true.size:
@@ -318,7 +320,12 @@ def _random(
         rest = (delta - shared_means(delta, along)) / random
         faults += dependence_faults(rest, true - shared_means(true, along), random, float(usable.sum()))
         return result, faults + shared_faults(delta, random, structured.values, along)
-    faults += dependence_faults(pulls, true, random, n_eff)
+    goes = dependence_faults(pulls, true, random, n_eff)
+    if goes and f"{variable.name}_quantum" in product:
+        # Noise goes with what was read and not with the truth, what was cut off with the truth and not with what was
+        # read; a gain or a time goes with both.
+        goes = goes if dependence_faults(pulls, product[variable.name].values.astype(np.float64), random, n_eff) else []
+    faults += goes
     if distribution == "derived":
         return result, faults + gaussian_faults(pulls, n_eff, coverage=False)
     if distribution == "normal":
