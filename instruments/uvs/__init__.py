@@ -29,10 +29,10 @@ INSTRUMENT = Instrument(
     title="UVS, the ultraviolet spectrograph",
     formats=(EDR,),
     products=(
-        ProductType("uvs.photons", "Photons: wavelength, weight, place on Jupiter", "pass", PHOTONS, segment=60.0),
+        ProductType("uvs.photons", "Photons: wavelength, weight, place on Jupiter", "pass", PHOTONS, segment=120.0),
         ProductType("uvs.rates", "Count rates corrected for dead time, and radiation", "pass", RATES, segment=300.0),
         ProductType("uvs.spectra", "Spectra of Jupiter and of the sky, by spin", "pass", SPECTRA, segment=300.0),
-        ProductType("uvs.swath", "Spectra of the pixels of the swath on Jupiter", "pass", SWATH, segment=60.0),
+        ProductType("uvs.swath", "Spectra of the pixels of the swath on Jupiter", "pass", SWATH, segment=120.0),
         ProductType("uvs.map", "Map of bands and colour ratio in System III", "pass", MAP),
     ),
     steps=(calibrate.photons, calibrate.rates, spectra.spectra, spectra.swath, maps.aurora),

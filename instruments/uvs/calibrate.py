@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from calibration.tables import Table
 from instruments.uvs import detector, pointing, radiometry
-from instruments.uvs.detector import DeadTime, Events, Index, State, Tables
+from instruments.uvs.detector import DeadTime, Events, Index, State
 from instruments.uvs.layout import (
     SECOND,
     SECTION_OF_BIN,
@@ -19,6 +19,8 @@ from instruments.uvs.layout import (
     Array,
 )
 from instruments.uvs.schemas import BLIND, BRIGHT, BROKEN, DEAD_TIME_TABLE, HEIGHT, NO_STIM, STIM, UNLIT, flag
+from instruments.uvs.tables import Tables
+from pipeline.clock import Span
 from pipeline.dataset.quality import Quality
 from pipeline.geometry import Geometry
 from pipeline.geometry.surface import Surface
@@ -36,6 +38,7 @@ RawEvents = Annotated[xr.Dataset, Raw("uvs.edr")]
 def photons(
     raw: RawEvents,
     geometry: Geometry,
+    span: Span,
     detector_: Annotated[Table, TableOf("uvs.detector")],
     wavelength: Table,
     effective_area: Table,
@@ -70,7 +73,7 @@ def photons(
         "pulse_height": (at, events.height),
         "quality": (at, quality),
         **{n: (at, v) for n, v in _wavelength(events, tables).items()},
-        **{n: (at, v) for n, v in _ground(raw, geometry, state, events, tables).items()},
+        **{n: (at, v) for n, v in _ground(raw, geometry, span, state, events, tables).items()},
     }
     return xr.Dataset(variables, coords={"et": (at, events.et)})
 
@@ -91,12 +94,8 @@ def _wavelength(events: Events, tables: Tables) -> dict[str, Array]:
     random = np.sqrt(
         (tables.number("detector", "slit_dispersion") * width) ** 2 / 12.0 + per_column**2 * (spread**2 + 2.0 / 12.0)
     )
-    column, row = events.x - float(law["column"].value), events.y - float(law["row"].value)
-    systematic = np.sqrt(
-        float(law["origin"].sigma) ** 2
-        + (float(law["dispersion"].sigma) * column) ** 2
-        + (float(law["curvature"].sigma) * row**2) ** 2
-    )
+    row = events.y - float(law["row"].value)
+    systematic = wavelength_error(events.wavelength, row, tables)
     values = {
         "wavelength": events.wavelength, "wavelength_random": random, "wavelength_systematic": systematic,
         "wavelength_structured": per_column * events.place_sigma,
@@ -104,15 +103,24 @@ def _wavelength(events: Events, tables: Tables) -> dict[str, Array]:
     return {name: np.where(good, v, np.nan) for name, v in values.items()}
 
 
+def wavelength_error(wavelength: Array, row: Array | float, tables: Tables) -> Array:
+    """Systematic error of wavelengths from the table's law, nm; rows from the middle of the slit."""
+    law = tables.wavelength
+    column = (wavelength - float(law["origin"].value)) / float(law["dispersion"].value)
+    parts = float(law["origin"].sigma), float(law["dispersion"].sigma) * column, float(law["curvature"].sigma) * row**2
+    return np.sqrt(parts[0] ** 2 + parts[1] ** 2 + parts[2] ** 2)
+
+
 def _ground(
-    raw: xr.Dataset, geometry: Geometry, state: State, events: Events, tables: Tables
+    raw: xr.Dataset, geometry: Geometry, span: Span, state: State, events: Events, tables: Tables
 ) -> dict[str, NDArray[np.generic]]:
     """Weights of the photons, and where on Jupiter they come from."""
     names = ("weight", "weight_systematic", "weight_structured", "latitude", "latitude_systematic", "longitude",
              "longitude_systematic", "emission_angle", "solar_zenith")  # fmt: skip
     out = {name: np.full(len(events.et), np.nan) for name in names}
     ground = np.full(len(events.et), np.uint32(Quality.MISSING))
-    which = np.flatnonzero(events.photon)
+    # What lies in the halo is left out afterwards.
+    which = np.flatnonzero(events.photon & span.contains(events.et))
     for start in range(0, len(which), CHUNK):
         part = which[start : start + CHUNK]
         et = events.et[part]

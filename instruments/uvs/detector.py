@@ -10,7 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from calibration.tables import Table
+from instruments.uvs import places
 from instruments.uvs.layout import (
     BLOCK_COLUMNS,
     BLOCK_ROWS,
@@ -22,54 +22,18 @@ from instruments.uvs.layout import (
     STEP,
     WAVELENGTH_EDGES,
     Array,
-    row_edges,
 )
+from instruments.uvs.tables import Tables
 
 Index = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 DeadTime = Literal["rates", "table"]
 
-# Fewest events of a stim pixel in 30 s from which its place is taken.
-FEWEST_STIM = 20
-# Units about a stim pixel's pulse height, and standard deviations about its place, within which its events are taken.
-STIM_HEIGHT, STIM_REACH = 2.0, 4.0
-# An event is spread over its column, its row and its hack, or bins that cut them would beat with them. The numbers that
-# fill a cube evenly are multiples of these (Roberts 2018, the R sequence in three dimensions), the same for an event
-# whatever the segment.
-SPREAD = (0.8191725133961645, 0.6710436067037893, 0.5497004779019703)
 LEAST_LIVE = 0.02
 # Parts of a step in which the events' rate is taken as steady.
 FINE = 4
 # The longest dead time that is looked for, s, and how often the interval is halved in which it is.
 LONGEST, HALVINGS = 1e-4, 30
-
-
-@dataclass(frozen=True)
-class Tables:
-    """The tables of the chain."""
-
-    detector: Table
-    wavelength: Table
-    effective_area: Table
-    dead_time: Table
-    pulse_height: Table
-    radiation: Table
-    flat: Table
-    pointing: Table
-
-    def number(self, table: str, quantity: str) -> float:
-        """Value of a scalar."""
-        return float(getattr(self, table)[quantity].value)
-
-    @property
-    def box(self) -> Array:
-        """Half width and height of the boxes about stim pixels, to the edges of the outermost pixels."""
-        return np.asarray(np.floor(self.detector["stim_box"].value) + 0.5)
-
-    @property
-    def edges(self) -> Array:
-        """Edges in rows of the bins along the slit."""
-        return row_edges(self.detector["section_first"].value, self.detector["section_last"].value)
 
 
 @dataclass(frozen=True)
@@ -183,7 +147,7 @@ def _timeline(raw: xr.Dataset) -> Timeline:
     time = covered(start[whole], stop[whole], edges)
     frame = np.clip(np.searchsorted(start, et, side="right") - 1, 0, len(start) - 1)
     good = whole[frame]
-    within = et + raw["hack_period"].values[frame] * _spread(raw, 2)
+    within = et + raw["hack_period"].values[frame] * places.spread(raw, 2)
     place = np.clip(np.floor(within / (STEP / FINE)).astype(np.int64) - first * FINE, 0, len(time) - 1)
     count = np.bincount(place[good], minlength=len(time)).astype(np.float64)
     return Timeline(first, time, count, place // FINE, good)
@@ -200,7 +164,7 @@ def observe(raw: xr.Dataset, tables: Tables, dead_time: DeadTime) -> tuple[State
     # other pulse came near.
     arriving = rate / electronic
     live = line.mean(electronic * np.exp(-2.0 * arriving * pair))
-    x, y, place_sigma, unplaced, stim = _places(raw, tables)
+    x, y, place_sigma, unplaced, stim = places.places(raw, tables)
     low, high = tables.pulse_height["window"].value
     window = (raw["pulse_height"].values >= low) & (raw["pulse_height"].values < high)
     second = _seconds(line.first, len(live))
@@ -210,7 +174,7 @@ def observe(raw: xr.Dataset, tables: Tables, dead_time: DeadTime) -> tuple[State
         line.first, line.exposure, line.mean(rate), live, line.mean(arriving), tau[::FINE], tau_sigma[::FINE],
         from_table[::FINE], radiation[second], dark[second],
     )  # fmt: skip
-    wavelength = wavelengths(x, y, tables)
+    wavelength = places.wavelengths(x, y, tables)
     return state, Events(
         raw["et"].values, line.step, x, y, raw["pulse_height"].values, wavelength, _slit_bin(wavelength, y, tables),
         stim, window, line.good, _sag(x, y, second[line.step], line.good & window, open_time, tables), place_sigma,
@@ -218,16 +182,11 @@ def observe(raw: xr.Dataset, tables: Tables, dead_time: DeadTime) -> tuple[State
     )  # fmt: skip
 
 
-def _spread(raw: xr.Dataset, axis: int) -> Array:
-    """Numbers between -0.5 and 0.5, one for each event."""
-    return np.asarray((raw["number"].values * SPREAD[axis]) % 1.0 - 0.5)
-
-
 def _radiation(
     raw: xr.Dataset, line: Timeline, x: Array, y: Array, window: Bools, second: Index, open_time: Array, tables: Tables
 ) -> tuple[Array, Array]:
     """Events of radiation per second of live time on the whole detector, and those in the dark part, of each second."""
-    counted = line.good & window & ~_in_stim_box(raw, tables) & _dark(x, y, tables)
+    counted = line.good & window & ~places.in_stim_box(raw, tables) & places.dark(x, y, tables)
     dark = np.bincount(second[line.step[counted]], minlength=len(open_time)).astype(np.float64)
     share = radiation_share(tables)[1]
     return np.divide(dark, share * open_time, out=np.zeros(len(dark)), where=open_time > 0), dark
@@ -318,59 +277,6 @@ def _lost(raw: xr.Dataset, first: int, number: int) -> tuple[Array, Array]:
     edges = (first * FINE + np.arange(number + 1, dtype=np.float64)) * (STEP / FINE)
     start, stop = analog[same], (analog + length)[same]
     return covered(start, stop, edges, (a - d)[same] / length[same]), covered(start, stop, edges) / (STEP / FINE)
-
-
-def _places(raw: xr.Dataset, tables: Tables) -> tuple[Array, Array, Array, Bools, Bools]:
-    """Columns and rows that the stim pixels put right, the column's error, where there were none, and their events."""
-    x, y = raw["x"].values + _spread(raw, 0), raw["y"].values + _spread(raw, 1)
-    slow = np.floor(raw["et"].values / SLOW).astype(np.int64)
-    slow = slow - slow.min() if len(slow) else slow
-    bins = int(slow.max()) + 1 if len(slow) else 0
-    reference = np.stack([tables.detector["stim_column"].value, tables.detector["stim_row"].value])
-    reach = STIM_REACH * tables.detector["stim_spread"].value
-    height = np.abs(raw["pulse_height"].values.astype(float) - tables.number("pulse_height", "stim")) <= STIM_HEIGHT
-    stim, found, sigma2, lost = np.zeros(len(x), bool), [], np.zeros(bins), np.zeros(bins, bool)
-    for k in range(2):
-        middle = np.repeat(reference[:, k, None], bins, axis=1)
-        near = inside = height & _in_box(raw, tables, k)
-        for _ in range(3):  # at last of what lies near it, so that radiation does not pull it to the box's middle
-            count = np.bincount(slow[near], minlength=bins).astype(float)
-            mean = [np.bincount(slow[near], c[near], bins) / np.maximum(count, 1) for c in (x, y)]
-            middle = np.where(count >= FEWEST_STIM, np.stack(mean), reference[:, k, None])
-            near = inside & (np.abs(np.stack([x, y]) - middle[:, slow]) <= reach[:, None]).all(axis=0)
-        stim |= inside
-        found.append(middle)
-        lost |= count < FEWEST_STIM
-        sigma2 += tables.detector["stim_spread"].value[0] ** 2 / np.maximum(count, 1) / 4.0
-    first, second = (f[:, slow] for f in found)
-    scale = (reference[:, 1] - reference[:, 0])[:, None] / (second - first)
-    place = reference[:, 0, None] + (np.stack([x, y]) - first) * scale
-    return place[0], place[1], np.sqrt(sigma2)[slow], lost[slow], stim
-
-
-def _in_box(raw: xr.Dataset, tables: Tables, k: int) -> Bools:
-    wide, high = tables.box
-    x, y = tables.detector["stim_column"].value[k], tables.detector["stim_row"].value[k]
-    return np.asarray((np.abs(raw["x"].values - x) <= wide) & (np.abs(raw["y"].values - y) <= high))
-
-
-def _in_stim_box(raw: xr.Dataset, tables: Tables) -> Bools:
-    return _in_box(raw, tables, 0) | _in_box(raw, tables, 1)
-
-
-def _dark(x: Array, y: Array, tables: Tables) -> Bools:
-    """Where no light falls."""
-    left, right = tables.detector["dark_columns"].value
-    low, high = tables.detector["dark_rows"].value
-    return np.asarray((x < left) | (x > right) | (y < low) | (y > high))
-
-
-def wavelengths(x: Array, y: Array, tables: Tables) -> Array:
-    """Wavelength of places, nm: linear in the column, with the curvature of the slit's image."""
-    law = tables.wavelength.values
-    return np.asarray(
-        law["origin"] + law["dispersion"] * (x - law["column"]) + law["curvature"] * (y - law["row"]) ** 2
-    )
 
 
 def radiation_share(tables: Tables, shift: tuple[float, float] = (0.0, 0.0)) -> tuple[Array, float]:

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from instruments.uvs.detector import Tables
 from instruments.uvs.layout import KILORAYLEIGH, SECTION_OF_BIN, Array
+from instruments.uvs.tables import Tables
 from pipeline.errors import CalibrationError
 
 # Photons per square centimetre, second and steradian in a kilorayleigh are its inverse.

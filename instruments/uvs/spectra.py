@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from calibration.tables import Table
 from instruments.uvs import calibrate, detector, pointing, radiometry
 from instruments.uvs.calibrate import HALO, RawEvents, running, state_flags
-from instruments.uvs.detector import DeadTime, Events, Index, State, Tables
+from instruments.uvs.detector import DeadTime, Events, Index, State
 from instruments.uvs.layout import (
     SECOND,
     SLIT_BINS,
@@ -24,6 +24,7 @@ from instruments.uvs.layout import (
     seen,
 )
 from instruments.uvs.schemas import BRIGHT, flag
+from instruments.uvs.tables import Tables
 from pipeline.dataset.quality import Quality
 from pipeline.errors import UsageError
 from pipeline.geometry import Geometry
@@ -107,7 +108,7 @@ def spectra(
     counts, passed = (h[:-1].reshape(*shape, BINS) for h in (counts, passed))
     passing = state.radiation * state.exposure * state.live
     background = summed(np.broadcast_to(passing[:, None], sky.hit.shape))
-    variables = _radiance(counts, passed, solid, background, state, spin, geometry.closest_approach, tables)
+    variables = _radiance(counts, passed, solid, background, state, events, spin, geometry.closest_approach, tables)
     middle = (np.bincount(spin, state.et) / np.bincount(spin))[:spins]
     quality = np.bitwise_or.reduceat(state_flags(state), np.searchsorted(spin, np.arange(spins)))
     bits = (
@@ -137,6 +138,7 @@ def _radiance(
     solid: Array,
     background: Array,
     state: State,
+    events: Events,
     spin: Index,
     closest_approach: float,
     tables: Tables,
@@ -158,15 +160,28 @@ def _radiance(
     mean = [v[:, None, None] for v in mean]
     sag = _sag_error(factor, tables)
     of_slit = radiometry.solid_sigma(solid, tables)[..., None]
+    # What a shift of the scale of wavelengths does, per nm: within a bin an edge may be as steep as to both neighbours.
+    rise = np.pad(np.abs(np.diff(value, axis=-1)), ((0, 0), (0, 0), (1, 1)))
+    steep = rise[..., 1:] + rise[..., :-1]
+    shift = calibrate.wavelength_error(WAVELENGTHS, _mean_row(tables), tables)
+    of_spin = spin[events.step]
+    place = np.bincount(of_spin, events.place_sigma, len(counts)) / np.maximum(
+        np.bincount(of_spin, minlength=len(counts)), 1
+    )
+    place = place[:, None, None] * tables.number("wavelength", "dispersion")
     dark = np.bincount(spin, state.dark * state.exposure / SECOND)[:, None, None]
     dims = ("et", "target", "wavelength")
     values = {
         "radiance": value,
         "radiance_random": np.sqrt(expected) * factor * scale,
         "radiance_systematic": np.sqrt(
-            value**2 * (relative**2 + of_slit**2 + mean[0] ** 2 + sag**2) + (slopes[0] ** 2 + slopes[1] ** 2) * scale**2
+            value**2 * (relative**2 + of_slit**2 + mean[0] ** 2 + sag**2)
+            + (steep * shift) ** 2
+            + (slopes[0] ** 2 + slopes[1] ** 2) * scale**2
         ),
-        "radiance_structured": np.hypot(value * mean[1], rays * scale / np.sqrt(np.maximum(dark, 1.0))),
+        "radiance_structured": np.sqrt(
+            (value * mean[1]) ** 2 + (rays * scale) ** 2 / np.maximum(dark, 1.0) + (steep * place) ** 2
+        ),
         "counts": np.where(total > 0, counts, np.nan),
         "counts_random": np.sqrt(expected),
         "counts_expected": expected,
@@ -178,6 +193,12 @@ def _radiance(
 def _spread(background: Array, share: Array) -> Array:
     """Radiation (..., slit bin) over the wavelengths; a sum whose order does not depend on how many there are."""
     return np.asarray((background[..., None] * share).sum(axis=-2))
+
+
+def _mean_row(tables: Tables) -> float:
+    """Distance of the light from the middle of the slit, rows, root mean square."""
+    slit = radiometry.slit(tables)
+    return float(np.sqrt(np.average((slit.along / tables.number("detector", "row_scale")) ** 2, weights=slit.solid)))
 
 
 def _systematic_loss(state: State, tables: Tables) -> Array:

@@ -33,7 +33,7 @@ def test_one_segment_and_three(loop: Loop, product: str) -> None:
     for a, b in pairwise(edges):
         span = Span(float(a), float(b))
         data = raw.read_edr(loop.granules, span.pad(HALOS[product]), CLOCK)
-        made = loop.make(product, data=data)
+        made = loop.make(product, data=data, span=span)
         parts.append(made.isel({index: span.contains(made["et"].values)}))
     for name in whole.variables:
         if index not in whole[name].dims:

@@ -12,7 +12,7 @@ import xarray as xr
 
 from calibration.tables import Table
 from instruments.uvs import INSTRUMENT, calibrate, maps, raw, simulate, spectra
-from instruments.uvs.detector import Tables
+from instruments.uvs.tables import Tables
 from pipeline.clock import Sclk, Span
 from pipeline.dataset import check
 from pipeline.instrument import Granule
@@ -51,13 +51,20 @@ class Loop(NamedTuple):
         return granules(self.folder)
 
     def make(
-        self, product: str, known: dict[str, Table] | None = None, data: xr.Dataset | None = None, **parameters: Any
+        self,
+        product: str,
+        known: dict[str, Table] | None = None,
+        data: xr.Dataset | None = None,
+        span: Span | None = None,
+        **parameters: Any,
     ) -> xr.Dataset:
         """A product of all of the raw data, as a step makes it."""
         chosen = (known or tables()).values()
         given = [self.raw if data is None else data]
         if product != "uvs.rates":
             given.append(self.scene.geometry)
+        if product == "uvs.photons":
+            given.append(span or Span(-np.inf, np.inf))
         return STEPS[product](*given, *chosen, **parameters)
 
     def map(
