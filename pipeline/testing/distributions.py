@@ -17,6 +17,7 @@ Floats = NDArray[np.float64]
 MEAN, DEVIATION, COVERAGE = 0.05, 0.05, 0.02
 EXPECTED = {"68 %": (1.0, 0.6827), "95 %": (1.96, 0.95)}
 GAUSSIAN_COUNTS, FEW = 400.0, 100
+SHARED = 4.0
 KS_LEVEL, KS_SAMPLES = 0.01, 10_000
 
 
@@ -107,6 +108,37 @@ def structured_faults(delta: Floats, random: Floats, structured: Floats) -> list
         return [*faults, "no two neighbours to judge the random error by"]
     # Differences are centred, and every sample is in two of them.
     return faults + [f"{fault}, from neighbours" for fault in gaussian_faults(neighbours, n / 1.5)]
+
+
+def shared_faults(delta: Floats, random: Floats, structured: Floats, along: tuple[int, ...]) -> list[str]:
+    """Normal errors beside structured ones that are the same along some dimensions, as in all pixels of an image.
+
+    What is shared is the mean along them: the random errors are judged by what is left, the means by both.
+
+    Parameters
+    ----------
+    delta : residuals; `random` and `structured` are their sigmas.
+    along : the dimensions.
+    """
+    usable = np.isfinite(delta)
+    number = np.maximum(usable.sum(axis=along, keepdims=True), 1)
+    left = np.sqrt(1.0 - 1.0 / number)
+    faults = gaussian_faults((delta - shared_means(delta, along)) / (random * left), int(usable.sum()))
+    noise = np.where(usable, random**2, 0.0).sum(axis=along, keepdims=True) / number**2
+    wide = np.max(np.where(usable, structured, 0.0), axis=along, keepdims=True)
+    sigma = np.sqrt(wide**2 + noise)
+    there = number > 1
+    means = shared_means(delta, along)[there] / sigma[there]
+    beyond = float(np.mean(np.abs(means) > SHARED))
+    return faults + ([f"{100 * beyond:.0f} % of shared errors beyond {SHARED:.0f} sigma"] if beyond > 0.01 else [])
+
+
+def shared_means(values: Floats, along: tuple[int, ...]) -> Floats:
+    """Means along dimensions, which are kept; 0 where there is nothing."""
+    usable = np.isfinite(values)
+    return np.asarray(np.where(usable, values, 0.0).sum(axis=along, keepdims=True) / np.maximum(
+        usable.sum(axis=along, keepdims=True), 1
+    ))  # fmt: skip
 
 
 def quantised_faults(

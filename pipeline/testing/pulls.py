@@ -8,7 +8,9 @@ distribution the product states. What is tested depends on the distribution (`sc
                within 2 %, each widened by three standard errors of the effective number of samples. That number comes
                from the pulls' autocorrelation; errors declared independent must not be correlated over more than 10
                samples. Where a structured component is stated the random one is judged by differences of neighbours
-               along the records, in which it cancels, and the mean against both.
+               along the records, in which it cancels, and the mean against both; where it is the same along further
+               dimensions, as in all pixels of an image, by what is left of the mean along them, and these means within
+               four sigma.
 ``quantised``  as normal where the noise is a step or more; else the randomised probability integral transform of
                normal noise rounded to ``x_quantum`` is uniform (Kolmogorov-Smirnov, 1 %).
 ``poisson``    samples of 400 or more expected counts as normal (if there are 100 or more of them); the others by the
@@ -24,6 +26,8 @@ none, integer  equal, but for the injected defects.
 
 Residuals of all but the last two must not go with the truth or with its change from record to record either: that is
 how a gain or a time that is slightly off shows in a noisy variable (correlation below 0.05, widened in the same way).
+Where the product states the step of its values, what was rounded off goes with the truth by itself, the more the coarser
+the step: there the residual must go with the value too before it is a fault.
 The Kolmogorov-Smirnov test takes at most 10 000 samples, which gives it the power of the limits above; where there are
 twice as many, a rejection must be repeated by as many others, so that a run of dozens of variables does not fail by
 chance. Flagged samples are left out, but for the bits that only tell circumstances, and are at most the injected ones
@@ -53,6 +57,8 @@ from pipeline.testing.distributions import (
     gaussian_faults,
     poisson_faults,
     quantised_faults,
+    shared_faults,
+    shared_means,
     structured_faults,
 )
 
@@ -149,13 +155,15 @@ def _align(
     Records along ``et`` are paired by nearest time, others by their place; the truth is None if they cannot be paired.
     """
     index = schema.index
-    none_lost = truth.isel({d: slice(0, 0) for d in [index] if d in truth.dims})
+    # What does not go along the records is not lost with them.
+    none_lost = truth[[name for name, v in truth.items() if index in v.dims]]
+    none_lost = none_lost.isel({index: slice(0, 0)}, missing_dims="ignore")
     if index is None or "et" not in truth.variables:
         return product, truth, none_lost, None
     et, true = (np.asarray(d["et"].values, np.float64) for d in (product, truth))
     if index == "et":
         nearest, found = _nearest(et, true)
-        lost = truth.isel(et=~found)
+        lost = truth[list(none_lost)].isel(et=~found, missing_dims="ignore")
         product, truth = product.isel(et=nearest[found]), truth.isel(et=found)
         et, true = product["et"].values, truth["et"].values
     elif et.size != true.size:
@@ -307,10 +315,16 @@ def _random(
     n_eff = float(usable.sum() / length)
     result = _summary(head, pulls, n_eff)
     delta = np.where(usable, samples.delta, np.nan)
-    goes = dependence_faults(pulls, truth[variable.name].values.astype(np.float64), random, n_eff)
+    true, along = truth[variable.name].values.astype(np.float64), _shared(product, variable)
+    if along:
+        structured = component(product, variable.name, "structured")
+        assert structured is not None
+        rest = (delta - shared_means(delta, along)) / random
+        faults += dependence_faults(rest, true - shared_means(true, along), random, float(usable.sum()))
+        return result, faults + shared_faults(delta, random, structured.values, along)
+    goes = dependence_faults(pulls, true, random, n_eff)
     if goes and f"{variable.name}_quantum" in product:
-        # Noise goes with what was read and not with the truth, what was cut off with the truth and not with what was
-        # read; a gain or a time goes with both.
+        # What is rounded off goes with the truth and not with what was read, a gain or a time with both.
         goes = goes if dependence_faults(pulls, product[variable.name].values.astype(np.float64), random, n_eff) else []
     faults += goes
     if distribution == "derived":
@@ -324,6 +338,13 @@ def _random(
         return result, faults + gaussian_faults(pulls, n_eff)
     p, own = _discrete(distribution, variable.name, delta, random, length, product, truth)
     return replace(result, ks_p=p), faults + own
+
+
+def _shared(product: xr.Dataset, variable: Variable) -> tuple[int, ...]:
+    """Places of the dimensions along which a variable's structured error is the same, beside the records."""
+    parts = [u for u in variable.uncertainties if u.component == "structured" and not u.relative]
+    dims = product[variable.name].dims
+    return tuple(k for k, d in enumerate(dims) if k and d not in parts[0].dims) if parts else ()
 
 
 def _discrete(

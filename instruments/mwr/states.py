@@ -1,0 +1,137 @@
+"""Switch states apart, and each of them carried over to the times of another.
+
+Whatever is averaged in time is averaged in bins of `BIN` seconds on whole multiples in et, and bins in windows, so that
+a result does not depend on where a segment begins.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.tables import Table
+from instruments.mwr.layout import RECEIVERS, THERMISTORS, sensors_of
+
+Array = NDArray[np.float64]
+
+BIN = 6.0
+# Bins on either side in a window: 30 s, one spin.
+SIDE = 2
+WINDOW = (2 * SIDE + 1) * BIN
+# What a step must be given beyond its span for its windows to be whole.
+HALO = WINDOW / 2 + 2 * BIN
+
+
+def interpolated(t: Array, known_t: Array, known: Array, side: int, reach: float) -> tuple[Array, Array]:
+    """Values at times from the `side` nearest known ones before and after each, by Lagrange's polynomial.
+
+    Parameters
+    ----------
+    t, known_t : ascending.
+    reach : seconds within which those neighbours must lie.
+
+    Returns
+    -------
+    value, weights
+        NaN where there are not enough neighbours; sum of the squares of the weights.
+    """
+    after = np.searchsorted(known_t, t)
+    index = after[:, None] + np.arange(-side, side)
+    inside = (index >= 0) & (index < len(known_t))
+    if len(known_t) == 0:
+        return np.full(t.shape, np.nan), np.full(t.shape, np.nan)
+    index = np.clip(index, 0, len(known_t) - 1)
+    away = known_t[index] - t[:, None]
+    usable = inside.all(axis=1) & (np.abs(away) <= reach).all(axis=1)
+    weight = np.ones(away.shape)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for i in range(2 * side):
+            for j in range(2 * side):
+                if j != i:
+                    weight[:, i] *= away[:, j] / (away[:, j] - away[:, i])
+    value = (weight * known[index]).sum(axis=1)
+    return np.where(usable, value, np.nan), np.where(usable, (weight**2).sum(axis=1), np.nan)
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Running means: time of their middle of weight, value, number of values; in time order, empty ones left out."""
+
+    et: Array
+    mean: Array
+    number: Array
+
+    def at(self, et: Array) -> tuple[Array, Array]:
+        """Mean at times, linear between windows and held beyond them, NaN far from any; number behind it."""
+        if len(self.et) == 0:
+            return np.full(et.shape, np.nan), np.zeros(et.shape)
+        near = np.clip(np.searchsorted(self.et, et), 1, max(1, len(self.et) - 1))
+        low, high = self.et[near - 1], self.et[np.minimum(near, len(self.et) - 1)]
+        far = np.minimum(np.abs(et - low), np.abs(et - high)) > WINDOW
+        return np.where(far, np.nan, np.interp(et, self.et, self.mean)), np.interp(et, self.et, self.number)
+
+
+def windows(et: Array, value: Array) -> Windows:
+    """Running means of a series over `WINDOW` seconds; NaN are left out."""
+    good = np.isfinite(value)
+    et, value = et[good], value[good]
+    if len(et) == 0:
+        return Windows(et, value, value)
+    place = np.floor(et / BIN).astype(np.int64)
+    first = int(place[0])
+    place -= first
+    size = int(place[-1]) + 1
+    # Times are summed relative to their bin, which keeps the digits.
+    middle = (first + np.arange(size) + 0.5) * BIN
+    count, sums = (np.bincount(place, w, minlength=size).astype(np.float64) for w in (None, value))
+    shift = np.bincount(place, et - middle[place], minlength=size).astype(np.float64)
+    number = _over_window(count)
+    there = number > 0
+    total = np.where(there, number, 1.0)
+    mean = _over_window(sums) / total
+    steps = np.arange(-SIDE, SIDE + 1) * BIN
+    padded = np.pad(count, SIDE)
+    lever = sum(s * padded[k : k + size] for k, s in enumerate(steps))
+    centre = middle + (_over_window(shift) + lever) / total
+    return Windows(centre[there], mean[there], number[there])
+
+
+def _over_window(values: Array) -> Array:
+    padded = np.pad(values, SIDE)
+    return np.asarray(sum(padded[k : k + len(values)] for k in range(2 * SIDE + 1)))
+
+
+def physical_temperatures(et: Array, housekeeping: Array, thermal: Table, at: Array) -> dict[str, Array]:
+    """Running means at times `at` of what the sensors say, K.
+
+    Parameters
+    ----------
+    housekeeping : counts (n, sensor) at times `et`; NaN where missing.
+
+    Returns
+    -------
+    dict
+        ``load``, ``diode`` (m, receiver) and ``elements`` (m, receiver, 3): antenna, line outside, line inside; each
+        with its `load_offset` or `element_offset`.
+    """
+    coefficient = thermal["coefficient"].value[[0 if t else 1 for t in THERMISTORS]]
+    kelvin = coefficient[:, 0] + housekeeping * (coefficient[:, 1] + housekeeping * coefficient[:, 2])
+    out = {"load": np.empty((len(at), RECEIVERS)), "diode": np.empty((len(at), RECEIVERS))}
+    elements = np.empty((len(at), RECEIVERS, 3))
+    for n in range(RECEIVERS):
+        for name in ("load", "diode"):
+            sensor = sensors_of("R", n)[int(thermal[f"{name}_sensor"].value[n]) - 1]
+            out[name][:, n] = windows(et, kelvin[:, sensor]).at(at)[0]
+        for k, part in enumerate(("A", "RFTL", "INT_RFTL")):
+            elements[:, n, k] = windows(et, _mean(kelvin[:, sensors_of(part, n)])).at(at)[0]
+    out["load"] += thermal["load_offset"].value
+    return out | {"elements": elements + thermal["element_offset"].value}
+
+
+def _mean(values: Array) -> Array:
+    """Mean over the last axis without what is missing; NaN where all is."""
+    there = np.isfinite(values)
+    number = there.sum(axis=1)
+    return np.where(number > 0, np.where(there, values, 0.0).sum(axis=1) / np.maximum(number, 1), np.nan)
