@@ -124,8 +124,10 @@ def _captures(granule: Granule, span: Span | None) -> xr.Dataset:
         )
     waveform = np.full((len(samples), MOST_SAMPLES), np.nan)
     width = min(stored.shape[-1], MOST_SAMPLES)
-    there = np.arange(width) < samples[:, None]
-    waveform[:, :width] = np.where(there, stored[:, :width], np.nan)
+    with np.errstate(invalid="ignore"):  # bytes that are no number
+        stored = stored[:, :width].astype(np.float64)
+    there = (np.arange(width) < samples[:, None]) & np.isfinite(stored)
+    waveform[:, :width] = np.where(there, stored, np.nan)
     return xr.Dataset(
         {
             "waveform": (("et", "sample"), waveform),

@@ -151,7 +151,9 @@ def archived(raw: xr.Dataset, burst: Burst, tables: Tables, archive: Table) -> x
     """Archived captures of one kind, with the uncertainties that the archive does not state."""
     chain = tables.chain(burst, HYPOTHESES[0])
     number, samples = raw.sizes["et"], raw["samples"].values
-    field = raw["waveform"].values[:, : burst.most].astype(np.float32)
+    with np.errstate(over="ignore"):
+        field = raw["waveform"].values[:, : burst.most].astype(np.float32)
+    field[~np.isfinite(field)] = np.nan
     noise = float(np.sqrt(tables.receivers["noise"].value[burst.receiver] ** 2 + ROUNDING)) * chain.volts
     random = noise / _middle(chain) / chain.attenuation(raw["attenuator"].values)
     clipped = raw["clipped_fraction"].values

@@ -18,6 +18,7 @@ from pvl.decoder import OmniDecoder
 from pvl.exceptions import LexerError, ParseError
 from pvl.grammar import OmniGrammar
 from pvl.parser import OmniParser
+from pvl.token import Token
 
 from pipeline.errors import InputError
 
@@ -228,10 +229,18 @@ class _Decoder(OmniDecoder):
 
 
 class _Parser(OmniParser):
-    """Keeps the order of sets."""
+    """Keeps the order of sets; ends where pvl would not."""
 
     def __init__(self, grammar: OmniGrammar, decoder: OmniDecoder) -> None:
         super().__init__(grammar, decoder)
+
+    def parse_module_post_hook(self, module: Any, tokens: Any) -> Any:
+        # pvl asks whether the value before an equals sign is a name that lacks its own value. It writes blocks out as
+        # text for that, for minutes, and asks for ever where the value is a number.
+        value = module[-1][1] if len(module) else ""
+        if not isinstance(value, str) or not Token(value, grammar=self.grammar).is_parameter_name():
+            raise ParseError(f"what follows {module[-1][0]} is no statement" if len(module) else "no statement")
+        return super().parse_module_post_hook(module, tokens)
 
     def parse_set(self, tokens: Any) -> ValueSet:
         return ValueSet(self._parse_set_seq(self.grammar.set_delimiters, tokens))

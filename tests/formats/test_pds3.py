@@ -208,3 +208,17 @@ def test_real_camera_and_spectrometer_labels(real_data: Path) -> None:
     assert jiram["FILE"]["IMAGE"]["SAMPLE_TYPE"] == "IEEE_REAL"
     with pytest.raises(InputError, match=r"JIR_IMG_RDR_2017033T114006_V02\.IMG"):
         jiram.pointer("IMAGE")
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "OBJECT = T\n  BYTES = 4 = COLUMN\nEND_OBJECT = T\nEND\n",
+        "OBJECT = T\n" + "OBJECT = COLUMN\n A = 1\n B = X\nEND_OBJECT = COLUMN\n" * 40 + "= T\nEND_OBJECT = T\nEND\n",
+    ],
+    ids=["a number before an equals sign", "a block before an equals sign"],
+)
+def test_statements_cut_in_two_are_refused_at_once(text: str) -> None:
+    with pytest.raises(InputError):
+        parse(text)

@@ -1,0 +1,122 @@
+"""Damaged files of every form: refused in one line that names the file, or read with the damage counted; never else."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+from waves_scene import CLOCK, Loop, call, granules, step_named
+
+from instruments.waves import INSTRUMENT
+from instruments.waves.burst_files import write_bursts
+from instruments.waves.layout import LFR_LO
+from pipeline.errors import InputError
+from pipeline.instrument import Granule
+
+TRIES = 20
+
+
+def damaged(data: bytes, rng: np.random.Generator) -> bytes:
+    """Some bytes changed, a piece cut out, doubled, or the end cut off."""
+    out = bytearray(data)
+    kind, at = rng.integers(0, 4), int(rng.integers(0, len(out)))
+    if kind == 0:
+        for place in rng.integers(0, len(out), 1 + len(out) // 5000):
+            out[place] = int(rng.integers(0, 256))
+    elif kind == 1:
+        del out[at : at + int(rng.integers(1, 2000))]
+    elif kind == 2:
+        out[at:at] = out[at : at + int(rng.integers(1, 2000))]
+    else:
+        del out[at:]
+    return bytes(out)
+
+
+def folder_of(loop: Loop, form: str, tmp_path: Path) -> Path:
+    """A folder with one undamaged granule of a form; returns the file to damage."""
+    if form in ("waves.lrs", "waves.hrs"):
+        source = next(loop.folder.rglob(f"*_{form[-3:].upper()}_*.PKT"))
+        shutil.copy(source, tmp_path)
+        return tmp_path / source.name
+    if form == "waves.survey_csv":
+        source = next(loop.folder.rglob("*_E_V*.CSV"))
+        (tmp_path / source.name).write_bytes(b"".join(source.read_bytes().splitlines(keepends=True)[:40]))
+        return tmp_path / source.name
+    if form == "waves.rec":
+        path = tmp_path / "WAV_2016240T120000_E_REC_V02.LBL"
+        bursts = loop.given["waves.burst_low_e"].isel(et=slice(0, 3))
+        given = bursts[["waveform", "samples", "attenuator", "clipped_fraction"]].assign(kind=("et", [LFR_LO] * 3))
+        write_bursts(path, given, CLOCK, 24_908)
+        return path
+    path = tmp_path / "a.d2t"
+    head = b'<stream version="2.2"></stream>'
+    units = b"" if form == "waves.das2_codes" else b"V**2 m**-2 Hz**-1"
+    tags = b",".join(b"%.1f" % (3500 + 1000 * k) for k in range(38))
+    packet = b'<packet><x type="time24" units="UTC"/><yscan name="v" type="ascii9" zUnits="%s" yUnits="kHz"' % units
+    packet += b' nitems="38" yTags="%s"/></packet>' % tags
+    rows = b"".join(b":05:2016-08-27T12:%02d:10.309 " % k + b"13       " * 38 for k in range(20))
+    path.write_bytes(b"[00]%06d%s[05]%06d%s" % (len(head), head, len(packet), packet) + rows)
+    return path
+
+
+FORMS = [f.name for f in INSTRUMENT.formats]
+STEPS = {
+    "waves.lrs": "survey_from_telemetry",
+    "waves.hrs": "waveform_mid_e",
+    "waves.survey_csv": "survey_from_csv",
+    "waves.rec": "archived_low_e",
+    "waves.das2_codes": "survey_from_codes",
+    "waves.das2_survey": "survey_from_stream",
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_damage_is_refused_or_counted(loop: Loop, tmp_path: Path, form: str) -> None:
+    path = folder_of(loop, form, tmp_path)
+    whole = path.read_bytes()
+    rng = np.random.default_rng([7, FORMS.index(form)])
+    read, said = 0, [str(tmp_path)]
+    for _ in range(TRIES):
+        path.write_bytes(damaged(whole, rng))
+        try:
+            found = granules_of(tmp_path, form)
+            data = INSTRUMENT.format(form).read(found, None, CLOCK)
+        except InputError as error:
+            said.append(str(error))
+            continue
+        read += 1
+        made = call_on(loop, form, data)
+        assert np.all(np.diff(made["et"].values) > 0)
+    assert all(str(tmp_path) in text and "\n" not in text for text in said)
+    assert read or form in ("waves.survey_csv", "waves.das2_codes", "waves.das2_survey", "waves.rec")
+
+
+def granules_of(folder: Path, form: str) -> list[Granule]:
+    if "das2" in form:
+        return [INSTRUMENT.format(form).open(folder / "a.d2t", CLOCK)]
+    return granules(folder, form)
+
+
+def call_on(loop: Loop, form: str, data: xr.Dataset) -> xr.Dataset:
+    name = STEPS[form]
+    assert step_named(name).raw == form
+    return call(name, {form: data, "span": loop.scene.span})
+
+
+def test_records_of_bursts_with_damaged_data_are_refused_or_read(loop: Loop, tmp_path: Path) -> None:
+    label = folder_of(loop, "waves.rec", tmp_path)
+    path = label.with_suffix(".DAT")
+    whole, rng, read = path.read_bytes(), np.random.default_rng(3), 0
+    said = [str(tmp_path)]
+    for _ in range(TRIES):
+        path.write_bytes(damaged(whole, rng))
+        try:
+            data = INSTRUMENT.format("waves.rec").read(granules(tmp_path, "waves.rec"), None, CLOCK)
+            read += data.sizes["et"] > 0
+        except InputError as error:
+            said.append(str(error))
+    assert read
+    assert all(str(tmp_path) in text for text in said)
