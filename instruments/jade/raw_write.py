@@ -70,11 +70,10 @@ def write_level2(
 
 
 def counts_of(clock: Sclk, et: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Counter of the clock at et, rounded to a tick."""
+    """Ticks of the clock's counter nearest to times of one partition."""
     ticks = np.rint(clock.to_ticks(et)).astype(np.int64)
-    before = np.rint(clock._before).astype(np.int64)
-    part = np.searchsorted(before, ticks, side="right") - 1
-    return ticks - before[part] + clock.partitions[part, 0].astype(np.int64)
+    seconds, fraction = clock.format(float(ticks[0]), partition=False).split(":")
+    return ticks - ticks[0] + int(seconds) * TICKS + int(fraction)
 
 
 def write_level3(

@@ -1,0 +1,394 @@
+"""Moments of the distributions, corrected for what the spacecraft adds: its velocity and its potential (step 8)."""
+
+from __future__ import annotations
+
+from typing import Annotated, NamedTuple
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from calibration.tables import Table
+from instruments.jade import chain, looks
+from instruments.jade.chain import Array
+from instruments.jade.layout import ENERGIES
+from instruments.jade.schemas import PARTIAL, flag
+from pipeline.dataset.quality import Quality
+from pipeline.geometry import Geometry
+from pipeline.instrument import Product, step
+
+# Bits under which a sample does not enter a moment.
+BAD = int(Quality.MISSING | Quality.SUSPECT | Quality.SATURATED)
+COVERED = 0.95
+# System III (1965): 870.536 degrees per day of 86400 s (Seidelmann and Divine 1977, Geophys. Res. Lett. 4, 65).
+OMEGA = np.radians(870.536) / 86400.0
+EV = chain.ELEMENTARY_CHARGE
+# Energies at the low end whose mean stands for what is below them.
+FLOOR = 3
+# Gauss-Legendre points over a cell in speed, elevation and azimuth, for the model's correction.
+NODES, WEIGHTS = np.polynomial.legendre.leggauss(3)
+
+
+@step(produces="jade.electron_moments", over="segment", version=1)
+def electron_moments(
+    flux: Annotated[xr.Dataset, Product("jade.electron_flux")],
+    energy_electrons: Table,
+    spacecraft: Table,
+    *,
+    low_energy_cut: float = 100.0,
+) -> xr.Dataset:
+    """Density, pressure and temperature of electrons from the mean over all looks, taken as isotropic.
+
+    Energies are lowered by what the potential adds. Below the cut (at the instrument, eV) and below twice the
+    potential nothing is used: photoelectrons. The phase-space density found at the lowest energies used is taken to
+    go on to zero energy; half of what this adds is the ``structured`` uncertainty.
+    """
+    edges = chain.energies(energy_electrons)[1]
+    density = flux["phase_space_density"].values.astype(float)
+    good = np.isfinite(density) & ((flux["quality"].values & np.uint32(BAD)) == 0)
+    number = good.sum(axis=2)
+    mean, variance, common = isotropic(flux, density, good)
+    potential = float(spacecraft["potential"].value)
+    used = edges[1:] >= max(low_energy_cut, 2.0 * potential)
+    args = np.where(used & (number > 0), mean, 0.0), edges, used
+
+    found = spherical(*args, potential)
+    random = spherical_errors(found, variance, used)
+    scaled, charged = (
+        spherical(mean * (number > 0) * used * (1.0 + c), edges * s, used, p)
+        for c, s, p in (
+            (0.0, 1.0 + float(energy_electrons["scale"].sigma), potential),
+            (0.0, 1.0, potential + float(spacecraft["potential"].sigma)),
+        )
+    )
+    bright = spherical(args[0] + common * (args[0] > 0), edges, used, potential)
+    coverage = (good & used[None, :, None]).sum(axis=(1, 2)) / max(1, int(used.sum()) * density.shape[2])
+    quality = np.bitwise_or.reduce(flux["quality"].values & np.uint32(KEPT), axis=(1, 2))
+    missing = ~(found.density > 0) | ((number > 0) & used).sum(axis=1).__lt__(used.sum() / 2)
+    quality |= flag(missing, Quality.MISSING) | flag(coverage < COVERED, PARTIAL.mask)
+    data: dict[str, tuple[tuple[str, ...], NDArray[np.generic]]] = {"quality": (("et",), quality)}
+    for name in ("density", "pressure", "temperature"):
+        value = getattr(found, name)
+        moved = [getattr(other, name) - value for other in (scaled, charged, bright)]
+        floor = getattr(found.bare, name) - value
+        for suffix, array in (
+            ("", value),
+            ("_random", random[name]),
+            ("_systematic", np.sqrt(sum(m**2 for m in moved))),
+            ("_structured", np.hypot(floor / 2.0, GRID * value)),
+        ):
+            data[name + suffix] = ("et",), np.where(missing, np.nan, array)
+    low = np.full(missing.shape, edges[1:][used].min(initial=np.inf))
+    data |= {"coverage": (("et",), coverage), "low_energy": (("et",), np.where(np.isfinite(low), low, np.nan))}
+    data |= {name: (("et",), flux[name].values) for name in ("mode", "accumulation", "issues")}
+    return xr.Dataset(data, coords={"et": ("et", flux["et"].values)})
+
+
+# Bits that a moment inherits from its samples: circumstances.
+KEPT = int(
+    Quality.CALIBRATION_EXTRAPOLATED | Quality.INTERPOLATED | Quality.GEOMETRY_PREDICTED
+) | 1 << 19 | 1 << 21  # fmt: skip
+# Relative error of sums over the grid of energies, from kappa distributions summed on it (README.md, step 8).
+GRID = 0.003
+
+
+def isotropic(flux: xr.Dataset, density: Array, good: NDArray[np.bool_]) -> tuple[Array, Array, Array]:
+    """Mean phase-space density over looks, its variance, and its error common to all energies, (n, energy)."""
+    number = np.maximum(good.sum(axis=2), 1)
+
+    def part(component: str) -> Array:
+        return np.where(good, np.nan_to_num(flux[f"phase_space_density_{component}"].values.astype(float)), 0.0)
+
+    mean = np.where(good, density, 0.0).sum(axis=2) / number
+    variance = (part("random") ** 2).sum(axis=2) / number**2
+    # The error of the background is one for the anodes of a sensor.
+    variance += (part("structured").sum(axis=2) / number) ** 2 / 3.0
+    return mean, variance, part("systematic").sum(axis=2) / number
+
+
+class Spherical(NamedTuple):
+    """Moments of isotropic distributions: density 1/cm3, pressure Pa, temperature eV (n); weights (energy)."""
+
+    density: Array
+    pressure: Array
+    temperature: Array
+    of_density: Array
+    of_pressure: Array
+    bare: Spherical | None
+
+
+def spherical(mean: Array, edges: Array, used: NDArray[np.bool_], potential: float, *, floor: bool = True) -> Spherical:
+    """Moments of phase-space densities (n, energy), s3/m6, between edges of energy, eV, descending.
+
+    ``n = 4 pi sum f w^2 dw``, ``P = (4 pi m / 3) sum f w^4 / gamma dw`` in proper speeds w, exact for an f that is
+    constant in each step; `floor`: with what is below the lowest step used.
+    """
+    w = chain.proper_speed(edges - potential, chain.ELECTRON_MASS)
+    upper, lower = w[:-1], w[1:]
+    gamma = np.sqrt(1.0 + (upper * lower) / chain.LIGHT**2)
+    of_density = np.where(used, 4.0 * np.pi * (upper**3 - lower**3) / 3.0, 0.0)
+    of_pressure = np.where(used, 4.0 * np.pi * chain.ELECTRON_MASS * (upper**5 - lower**5) / 15.0 / gamma, 0.0)
+    if floor and used.any():
+        last = np.flatnonzero(used)[-FLOOR:]
+        below = lower[last[-1]]
+        of_density[last] += 4.0 * np.pi * below**3 / 3.0 / last.size
+        of_pressure[last] += 4.0 * np.pi * chain.ELECTRON_MASS * below**5 / 15.0 / last.size
+    n, pressure = mean @ of_density, mean @ of_pressure
+    temperature = np.divide(pressure, n, out=np.full(n.shape, np.nan), where=n > 0) / EV
+    bare = spherical(mean, edges, used, potential, floor=False) if floor else None
+    return Spherical(n * 1e-6, pressure, temperature, of_density, of_pressure, bare)
+
+
+def spherical_errors(found: Spherical, variance: Array, used: NDArray[np.bool_]) -> dict[str, Array]:
+    """Random errors of `Spherical` moments from variances (n, energy)."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        weights = (found.of_pressure[None] / EV - found.temperature[:, None] * found.of_density[None]) / (
+            found.density[:, None] * 1e6
+        )
+    return {
+        "density": np.sqrt(variance @ found.of_density**2) * 1e-6,
+        "pressure": np.sqrt(variance @ found.of_pressure**2),
+        "temperature": np.sqrt((variance * weights**2 * used).sum(axis=1)),
+    }
+
+
+# Ions
+
+
+class Moments(NamedTuple):
+    """Density, 1/m3 (n); velocity, m/s (n, 3); tensor of the second moment about it over density, m2/s2 (n, 3, 3)."""
+
+    density: Array
+    velocity: Array
+    spread: Array
+
+    @property
+    def temperature(self) -> Array:
+        """A third of the trace, m2/s2."""
+        return np.trace(self.spread, axis1=1, axis2=2) / 3.0
+
+
+class Cells(NamedTuple):
+    """Cells of velocity space: bounds of speed (n, energy), and integrals of the direction over each look.
+
+    Attributes
+    ----------
+    lower, upper : speeds, m/s, at infinity.
+    solid, first, second : integrals of 1, d and d d over the solid angle, d the direction of flight (look, ...).
+    """
+
+    lower: Array
+    upper: Array
+    solid: Array
+    first: Array
+    second: Array
+
+    def sums(self, f: Array) -> Moments:
+        """Moments of an f (n, energy, look) that is constant in each cell."""
+        power = [(self.upper**k - self.lower**k) / k for k in (3, 4, 5)]
+        density = np.einsum("nel,ne,l->n", f, power[0], self.solid)
+        flow = np.einsum("nel,ne,li->ni", f, power[1], self.first)
+        square = np.einsum("nel,ne,lij->nij", f, power[2], self.second)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            velocity = flow / density[:, None]
+            spread = square / density[:, None, None] - velocity[:, :, None] * velocity[:, None, :]
+        return Moments(density, velocity, spread)
+
+
+def quadrature(cells: looks.IonLooks) -> tuple[Array, Array]:
+    """Directions of flight (look, 9, 3) over each look's solid angle and their weights in sr (look, 9)."""
+    low, high = (np.sin(np.radians(b)) for b in (cells.elevation_lower, cells.elevation_upper))
+    z = (low + high)[:, None] / 2.0 + (high - low)[:, None] / 2.0 * NODES
+    width = np.radians(cells.azimuth_upper - cells.azimuth_lower)
+    angle = np.radians(cells.azimuth)[:, None] + width[:, None] / 2.0 * NODES
+    z, angle = np.broadcast_arrays(z[:, :, None], angle[:, None, :])
+    flat = np.sqrt(1.0 - z**2)
+    direction = -np.stack([flat * np.cos(angle), flat * np.sin(angle), z], axis=-1)
+    weight = ((high - low) * width / 4.0)[:, None, None] * WEIGHTS[:, None] * WEIGHTS
+    n = z.shape[0]
+    return direction.reshape(n, -1, 3), weight.reshape(n, -1)
+
+
+def cells_of(edges: Array, cells: looks.IonLooks, mass: Array, lift: Array) -> Cells:
+    """Cells of ions of masses (n), kg, whose energies at infinity are the instrument's and `lift`, eV (n).
+
+    Parameters
+    ----------
+    edges : kinetic energies at the instrument, eV (n, 65), descending.
+    """
+    speed = np.sqrt(2.0 * np.maximum(edges + lift[:, None], 0.0) * EV / mass[:, None])
+    direction, weight = quadrature(cells)
+    first = np.einsum("lq,lqi->li", weight, direction)
+    second = np.einsum("lq,lqi,lqj->lij", weight, direction, direction)
+    return Cells(speed[:, 1:], speed[:, :-1], weight.sum(axis=1), first, second)
+
+
+def maxwellian(found: Moments, cells: Cells, look: looks.IonLooks) -> Array:
+    """Mean over each cell of a drifting Maxwellian with the moments found, (n, energy, look)."""
+    direction, weight = quadrature(look)
+    share = weight / weight.sum(axis=1, keepdims=True)
+    total = np.zeros((*cells.lower.shape, direction.shape[0]))
+    thermal = np.maximum(found.temperature, 1.0)[:, None, None]
+    drift = np.einsum("ni,lqi->nlq", found.velocity, direction)
+    squared = (found.velocity**2).sum(axis=1)[:, None, None]
+    for node, part in zip(NODES, WEIGHTS / 2.0, strict=True):
+        speed = (cells.upper + cells.lower) / 2.0 + (cells.upper - cells.lower) / 2.0 * node
+        for q in range(direction.shape[1]):
+            away = speed[:, :, None] ** 2 - 2.0 * speed[:, :, None] * drift[:, None, :, q] + squared
+            total += part * share[:, q] * np.exp(-away / (2.0 * thermal))
+    return total * (found.density[:, None, None] / (2.0 * np.pi * thermal) ** 1.5)
+
+
+def corrected(found: Moments, cells: Cells, look: looks.IonLooks, used: Array) -> Moments:
+    """Moments less what the grid and the cut do to a Maxwellian of the same moments: one step of iteration."""
+    there = cells.sums(maxwellian(found, cells, look) * used)
+    ratio = np.clip(found.density / there.density, 0.5, 2.0)
+    trace = found.temperature / np.maximum(there.temperature, 1e-9)
+    return Moments(
+        found.density * ratio,
+        2.0 * found.velocity - there.velocity,
+        found.spread * np.clip(trace, 0.5, 2.0)[:, None, None],
+    )
+
+
+@step(produces="jade.ion_moments", over="segment", version=1)
+def ion_moments(
+    flux: Annotated[xr.Dataset, Product("jade.ion_flux")],
+    geometry: Geometry,
+    energy_ions: Table,
+    look_ions: Table,
+    species: Table,
+    spacecraft: Table,
+    *,
+    low_energy_cut: float = 5.0,
+) -> xr.Dataset:
+    """Density, bulk velocity, pressure and temperature of each ion species, in three dimensions.
+
+    Sums over cells of speed and direction in the frame of the spacecraft, energies raised by what the potential took,
+    then moved by the spacecraft's velocity: at closest approach rest is 279 eV for O+. Energies per charge below
+    the cut (V, at the instrument) are left out. What the grid and the cut do is taken off as they do it to a Maxwellian
+    of the moments found; half of that is the ``structured`` uncertainty.
+    """
+    et, kind = flux["et"].values, flux["species"].values.astype(np.intp)
+    at = np.clip(kind, 0, species["mass"].value.size - 1)
+    mass, charge = species["mass"].value[at] * chain.ATOMIC_MASS, species["charge"].value[at]
+    edges = chain.energies(energy_ions)[1]
+    look = looks.ion_looks(look_ions)
+    f = flux["phase_space_density"].values.astype(float)
+    good = np.isfinite(f) & ((flux["quality"].values & np.uint32(BAD)) == 0)
+    low = (edges[1:] >= low_energy_cut)[None, :, None]
+    used = (good & low).astype(float)
+    f = np.where(used > 0, f, 0.0)
+    potential = float(spacecraft["potential"].value)
+
+    def made(values: Array, scale: float, volts: float) -> tuple[Moments, Moments, Cells]:
+        cells = cells_of(edges * scale * charge[:, None], look, mass, charge * volts)
+        plain = cells.sums(values)
+        return corrected(plain, cells, look, used), plain, cells
+
+    found, plain, cells = made(f, 1.0, potential)
+    doubt = np.where(used > 0, np.nan_to_num(flux["phase_space_density_systematic"].values.astype(float)), 0.0)
+    others = [
+        made(f + doubt, 1.0, potential)[0],
+        made(f, 1.0 + float(energy_ions["scale"].sigma), potential)[0],
+        made(f, 1.0, potential + float(spacecraft["potential"].sigma))[0],
+    ]
+    sigma = np.where(used > 0, np.nan_to_num(flux["phase_space_density_random"].values.astype(float)), 0.0)
+    random = ion_errors(plain, cells, sigma)
+    turn = looks.despun_to("IAU_JUPITER", et, geometry)
+    own = geometry.velocity("IAU_JUPITER", et)
+    rigid = np.cross([0.0, 0.0, OMEGA], geometry.position("IAU_JUPITER", et))
+    coverage = used.sum(axis=(1, 2)) / max(1, int(low.sum()) * f.shape[2])
+    shape = _shape(found, mass)
+    data = {
+        "density": _parts(shape["density"], random["density"], shape["density"] - _shape(plain, mass)["density"],
+                          [_shape(o, mass)["density"] - shape["density"] for o in others]),
+        "temperature": _parts(shape["temperature"], random["temperature"] * mass / EV,
+                              shape["temperature"] - _shape(plain, mass)["temperature"],
+                              [_shape(o, mass)["temperature"] - shape["temperature"] for o in others]),
+    }  # fmt: skip
+
+    def turned(vector: Array) -> Array:
+        return np.einsum("nij,nj->ni", turn, vector) * 1e-3
+
+    velocity = turned(found.velocity) + own
+    covariance = np.einsum("nij,njk,nlk->nil", turn, random["velocity"], turn)
+    error = np.sqrt(np.einsum("nii->ni", covariance)) * 1e-3
+    grid = turned(found.velocity - plain.velocity)
+    moved = [turned(o.velocity - found.velocity) for o in others]
+    data["velocity"] = _parts(velocity, error, grid, moved, np.sqrt(shape["temperature"] * EV / mass)[:, None] * 1e-3)
+    data["velocity_corotating"] = {**data["velocity"], "": velocity - rigid}
+    heavy = (found.density * mass)[:, None, None]
+    pressure = np.einsum("nij,njk,nlk->nil", turn, found.spread, turn) * heavy
+    known = (kind >= 0) & (kind < species["mass"].value.size)
+    missing = ~known | ~(plain.density > 0) | ~(found.temperature > 0) | (coverage < 0.5)
+    quality = np.bitwise_or.reduce(flux["quality"].values & np.uint32(KEPT), axis=(1, 2))
+    quality |= flag(missing, Quality.MISSING) | flag(coverage < COVERED, PARTIAL.mask)
+    flat = {f"{n}{'_' if c else ''}{c}": a for n, parts in data.items() for c, a in parts.items()}
+    return by_species(flux, {**flat, "pressure": pressure, "coverage": coverage}, quality, missing, kind)
+
+
+def _shape(m: Moments, mass: Array) -> dict[str, Array]:
+    """Density, 1/cm3, and temperature, eV."""
+    return {"density": m.density * 1e-6, "temperature": m.temperature * mass / EV}
+
+
+def _parts(
+    value: Array, random: Array, grid: Array, moved: list[Array], scale: Array | None = None
+) -> dict[str, Array]:
+    """A moment and its components; the numerical one at least `GRID` of the value (of the thermal speed)."""
+    least = 3.0 * GRID * (np.abs(value) if scale is None else scale)
+    return {
+        "": value,
+        "random": random,
+        "systematic": np.sqrt(sum(m**2 for m in moved)),
+        "structured": np.hypot(grid / 2.0, least),
+    }
+
+
+def ion_errors(m: Moments, cells: Cells, sigma: Array) -> dict[str, Array]:
+    """Random errors of density (1/cm3), velocity (covariance, m2/s2) and temperature (m2/s2) from those of f."""
+    power = [(cells.upper**k - cells.lower**k) / k for k in (3, 4, 5)]
+    zero = power[0][:, :, None] * cells.solid
+    variance = sigma**2
+    inverse = 1.0 / np.where(m.density > 0, m.density, np.nan)
+    # Derivatives by each cell of velocity, (n, energy, look, 3), and of temperature.
+    first = power[1][:, :, None, None] * cells.first - m.velocity[:, None, None, :] * zero[..., None]
+    square = power[2][:, :, None] * np.trace(cells.second, axis1=1, axis2=2)
+    along = np.einsum("ne,li,ni->nel", power[1], cells.first, m.velocity)
+    speed = (m.velocity**2).sum(axis=1)[:, None, None]
+    heat = (square - 2.0 * along + speed * zero) / 3.0 - m.temperature[:, None, None] * zero
+    return {
+        "density": np.sqrt((variance * zero**2).sum(axis=(1, 2))) * 1e-6,
+        "velocity": np.einsum("nel,neli,nelj->nij", variance, first, first) * (inverse**2)[:, None, None],
+        "temperature": np.sqrt((variance * heat**2).sum(axis=(1, 2))) * inverse,
+    }
+
+
+SPECIES = 8
+
+
+def by_species(
+    flux: xr.Dataset,
+    values: dict[str, Array],
+    quality: NDArray[np.uint32],
+    missing: NDArray[np.bool_],
+    kind: NDArray[np.intp],
+) -> xr.Dataset:
+    """Records to (et, species); a species that was not measured at a time is missing."""
+    et, first, row = np.unique(flux["et"].values, return_index=True, return_inverse=True)
+    column = np.clip(kind, 0, SPECIES - 1)
+    axes: dict[int, tuple[str, ...]] = {1: (), 2: ("xyz",), 3: ("xyz", "xyz_other")}
+    data: dict[str, tuple[tuple[str, ...], NDArray[np.generic]]] = {}
+    inside = (kind >= 0) & (kind < SPECIES)
+    for name, array in values.items():
+        grid = np.full((et.size, SPECIES, *array.shape[1:]), np.nan)
+        keep = inside & ~missing if name != "coverage" else inside
+        grid[row[keep], column[keep]] = array[keep]
+        data[name] = ("et", "species", *axes[array.ndim]), grid
+    bits = np.full((et.size, SPECIES), np.uint32(Quality.MISSING))
+    bits[row[inside], column[inside]] = quality[inside]
+    data["quality"] = ("et", "species"), bits
+    for name in ("mode", "accumulation", "issues"):
+        data[name] = ("et",), flux[name].values[first]
+    return xr.Dataset(data, coords={"et": ("et", et)})
