@@ -93,7 +93,7 @@ def electron_vectors(known: Known) -> Array:
 def ion_vectors(known: Known) -> Array:
     """Where the 12 ion anodes look, spacecraft frame (12, 3)."""
     # Along the bisector of X and Y, turned about -Z of the sensor by the fan angle.
-    fan = Rotation.from_euler("z", -known["look_ions"]["fan"], degrees=True)
+    fan = Rotation.from_euler("z", -known["look_ions"]["fan"][:, None], degrees=True)
     axes, turns = ION_FRAME
     return np.asarray(
         Rotation.from_euler(axes, turns, degrees=True).apply(fan.apply(np.array([1.0, 1.0, 0.0]) / 2**0.5))
@@ -456,7 +456,8 @@ def ion_counts(scene: Scene, et: Array, species: int, known: Known, rng: Generat
     first = np.append(0, np.cumsum(sectors))
 
     def sort(along: Array, _: int) -> Array:
-        row = np.clip(np.floor((np.degrees(np.arcsin(np.clip(along[..., 2], -1, 1))) + 90.0) / 22.5).astype(int), 0, 7)
+        height = np.degrees(np.arcsin(np.clip(along[..., 2], -1.0, 1.0)))
+        row = np.clip(np.digitize(height, known["look_ions"]["row_edges"]) - 1, 0, sectors.size - 1)
         return first[row] + np.floor(turn_of(along) * sectors[row])
 
     signal, seen, views = (np.zeros((et.size, 64, 78)) for _ in range(3))
