@@ -22,6 +22,8 @@ from pipeline.instrument import Raw, step
 # Records of high rate science whose counts tell what a sample expects; seconds that they reach.
 AROUND = 3
 HALO = AROUND + 1.0
+# The same of ions: steps of energy, accumulations, and the seconds these may be away.
+ION_STEPS_AROUND, ION_AROUND, ION_REACH = 2, 4, 300.0
 # Places in table timing, and of JADE-I in table mcp.
 JADE_E, JADE_I, ION_PLATE = 0, 1, 3
 SENSORS = BACKGROUND_ANODES
@@ -127,7 +129,7 @@ def electron_rate_from_archive(
     ).assign_attrs(counted(raw, span), records_mag_vector_wrong=int(raw["mag_wrong"].values[span.contains(et)].sum()))
 
 
-@step(produces="jade.ion_rate", over="segment", version=1)
+@step(produces="jade.ion_rate", over="segment", halo=ION_REACH, version=1)
 def ion_rate(
     raw: Annotated[xr.Dataset, Raw("jade.l20_ions")],
     geometry: Geometry,
@@ -148,7 +150,7 @@ def ion_rate(
     live = float(timing["live"].value[JADE_I])
     views = looks.ion_views(seconds, et, look_ions, geometry)
     exposure = np.where(here, views.sum(axis=3) * live, 0.0)
-    expected = chain.expected_counts(counts, exposure, ion_neighbours(counts, exposure, look_ions))
+    expected = chain.expected_counts(counts, exposure, ion_neighbours(counts, exposure, et, raw["species"].values, look_ions))
     rate, sigma, dead, saturated = rates(counts, expected, width, exposure, timing, JADE_I)
     level, doubt = (float(a[JADE_I]) for a in (background["unmeasured"].value, background["unmeasured"].sigma))
     quality = issue_flags(raw["issues"].values, raw["mode"].values)[:, None, None] | np.zeros(rate.shape, np.uint32)
@@ -253,14 +255,30 @@ def electron_neighbours(counts: Array, exposure: Array, et: Array, mode: NDArray
     return out
 
 
-def ion_neighbours(counts: Array, exposure: Array, look_ions: Table) -> list[tuple[Array, Array]]:
-    """Counts and exposures around each sample, in energy and along the row of look directions."""
-    before, after = looks.ring_neighbours(look_ions)
-    out = []
-    for ring in (np.arange(ION_LOOKS), before, after):
-        for up in range(-2, 3):
-            if up or ring is before or ring is after:
-                out.append((chain.shifted(counts[:, :, ring], up, 1), chain.shifted(exposure[:, :, ring], up, 1)))
+def ion_neighbours(
+    counts: Array, exposure: Array, et: Array, kind: NDArray[np.int8], look_ions: Table
+) -> list[tuple[Array, Array]]:
+    """Counts and exposures around each sample of the same species: in energy, along the row of looks, and in time."""
+    rings = (np.arange(ION_LOOKS), *looks.ring_neighbours(look_ions))
+    near = [
+        (ring, up) for ring in rings for up in range(-ION_STEPS_AROUND, ION_STEPS_AROUND + 1)
+    ]  # fmt: skip
+    around = [np.zeros(counts.shape), np.zeros(counts.shape)]
+    for ring, up in near:
+        for total, array in zip(around, (counts, exposure), strict=True):
+            total += chain.shifted(array[:, :, ring], up, 1)
+    out = [(around[0] - counts, around[1] - exposure)]
+    for one in np.unique(kind):
+        own = np.flatnonzero(kind == one)
+        for later in [k for k in range(-ION_AROUND, ION_AROUND + 1) if k]:
+            place = np.arange(own.size) + later
+            there = (place >= 0) & (place < own.size)
+            at = own[np.where(there, place, 0)]
+            there &= np.abs(et[at] - et[own]) < ION_REACH
+            pair = np.zeros(counts.shape), np.zeros(counts.shape)
+            for target, array in zip(pair, around, strict=True):
+                target[own] = there[:, None, None] * array[at]
+            out.append(pair)
     return out
 
 

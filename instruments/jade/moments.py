@@ -47,30 +47,27 @@ def electron_moments(
     density = flux["phase_space_density"].values.astype(float)
     good = np.isfinite(density) & ((flux["quality"].values & np.uint32(BAD)) == 0)
     number = good.sum(axis=2)
-    mean, variance, common = isotropic(flux, density, good)
-    potential = float(spacecraft["potential"].value)
-    used = edges[1:] >= max(low_energy_cut, 2.0 * potential)
-    args = np.where(used & (number > 0), mean, 0.0), edges, used
-
-    found = spherical(*args, potential)
-    random = spherical_errors(found, variance, used)
-    scaled, charged = (
-        spherical(mean * (number > 0) * used * (1.0 + c), edges * s, used, p)
-        for c, s, p in (
-            (0.0, 1.0 + float(energy_electrons["scale"].sigma), potential),
-            (0.0, 1.0, potential + float(spacecraft["potential"].sigma)),
-        )
-    )
-    bright = spherical(args[0] + common * (args[0] > 0), edges, used, potential)
+    known = isotropic(flux, density, good)
+    potential, volts = float(spacecraft["potential"].value), float(spacecraft["potential"].sigma)
+    scale = 1.0 + float(energy_electrons["scale"].sigma)
+    used = edges[1:] >= max(low_energy_cut, 2.0 * potential) * (1.0 - 1e-9)
+    found = spherical(known.mean, edges, used, potential)
+    random = spherical_errors(found, known)
+    bare = spherical(known.mean, edges, used, potential, floor=False)
+    others = [
+        spherical(known.mean / scale**2, edges * scale, used, potential),
+        spherical(known.mean, edges, used, potential + volts),
+        spherical(known.mean + known.common, edges, used, potential),
+    ]
     coverage = (good & used[None, :, None]).sum(axis=(1, 2)) / max(1, int(used.sum()) * density.shape[2])
     quality = np.bitwise_or.reduce(flux["quality"].values & np.uint32(KEPT), axis=(1, 2))
-    missing = ~(found.density > 0) | ((number > 0) & used).sum(axis=1).__lt__(used.sum() / 2)
+    missing = ~(found.density > 0) | (((number > 0) & used).sum(axis=1) < used.sum() / 2)
     quality |= flag(missing, Quality.MISSING) | flag(coverage < COVERED, PARTIAL.mask)
     data: dict[str, tuple[tuple[str, ...], NDArray[np.generic]]] = {"quality": (("et",), quality)}
     for name in ("density", "pressure", "temperature"):
         value = getattr(found, name)
-        moved = [getattr(other, name) - value for other in (scaled, charged, bright)]
-        floor = getattr(found.bare, name) - value
+        moved = [getattr(other, name) - value for other in others]
+        floor = getattr(bare, name) - value
         for suffix, array in (
             ("", value),
             ("_random", random[name]),
@@ -92,18 +89,35 @@ KEPT = int(
 GRID = 0.003
 
 
-def isotropic(flux: xr.Dataset, density: Array, good: NDArray[np.bool_]) -> tuple[Array, Array, Array]:
-    """Mean phase-space density over looks, its variance, and its error common to all energies, (n, energy)."""
+class Isotropic(NamedTuple):
+    """Mean phase-space densities over looks, s3/m6.
+
+    Attributes
+    ----------
+    mean, variance, common : mean (n, energy), its variance by counts, its error common to all energies.
+    shared : its error by each sensor's background, common to all energies of a record (n, energy, sensor).
+    """
+
+    mean: Array
+    variance: Array
+    common: Array
+    shared: Array
+
+
+def isotropic(flux: xr.Dataset, density: Array, good: NDArray[np.bool_]) -> Isotropic:
+    """Means over the looks that are good."""
     number = np.maximum(good.sum(axis=2), 1)
 
     def part(component: str) -> Array:
         return np.where(good, np.nan_to_num(flux[f"phase_space_density_{component}"].values.astype(float)), 0.0)
 
-    mean = np.where(good, density, 0.0).sum(axis=2) / number
-    variance = (part("random") ** 2).sum(axis=2) / number**2
-    # The error of the background is one for the anodes of a sensor.
-    variance += (part("structured").sum(axis=2) / number) ** 2 / 3.0
-    return mean, variance, part("systematic").sum(axis=2) / number
+    shared = part("structured").reshape(*density.shape[:2], len(looks.SENSORS), looks.PER_SENSOR).sum(axis=3)
+    return Isotropic(
+        np.where(good, density, 0.0).sum(axis=2) / number,
+        (part("random") ** 2).sum(axis=2) / number**2,
+        part("systematic").sum(axis=2) / number,
+        shared / number[:, :, None],
+    )
 
 
 class Spherical(NamedTuple):
@@ -114,20 +128,20 @@ class Spherical(NamedTuple):
     temperature: Array
     of_density: Array
     of_pressure: Array
-    bare: Spherical | None
 
 
 def spherical(mean: Array, edges: Array, used: NDArray[np.bool_], potential: float, *, floor: bool = True) -> Spherical:
-    """Moments of phase-space densities (n, energy), s3/m6, between edges of energy, eV, descending.
+    """Moments of phase-space densities (n, energy), s3/m6, at the middles between edges of energy, eV, descending.
 
-    ``n = 4 pi sum f w^2 dw``, ``P = (4 pi m / 3) sum f w^4 / gamma dw`` in proper speeds w, exact for an f that is
-    constant in each step; `floor`: with what is below the lowest step used.
+    ``n = 4 pi int f w^2 dw``, ``P = (4 pi m / 3) int f w^4 / gamma dw`` in proper speeds w. What is measured in a step is
+    the mean of f w^4, so this is taken as constant in it. `floor`: with what is below the lowest step used.
     """
     w = chain.proper_speed(edges - potential, chain.ELECTRON_MASS)
-    upper, lower = w[:-1], w[1:]
-    gamma = np.sqrt(1.0 + (upper * lower) / chain.LIGHT**2)
-    of_density = np.where(used, 4.0 * np.pi * (upper**3 - lower**3) / 3.0, 0.0)
-    of_pressure = np.where(used, 4.0 * np.pi * chain.ELECTRON_MASS * (upper**5 - lower**5) / 15.0 / gamma, 0.0)
+    upper, lower = w[:-1], np.maximum(w[1:], 1.0)
+    middle = upper * lower
+    gamma = np.sqrt(1.0 + middle / chain.LIGHT**2)
+    of_density = np.where(used, 4.0 * np.pi * middle**2 * (1.0 / lower - 1.0 / upper), 0.0)
+    of_pressure = np.where(used, 4.0 * np.pi * chain.ELECTRON_MASS / 3.0 * middle**2 * (upper - lower) / gamma, 0.0)
     if floor and used.any():
         last = np.flatnonzero(used)[-FLOOR:]
         below = lower[last[-1]]
@@ -135,21 +149,23 @@ def spherical(mean: Array, edges: Array, used: NDArray[np.bool_], potential: flo
         of_pressure[last] += 4.0 * np.pi * chain.ELECTRON_MASS * below**5 / 15.0 / last.size
     n, pressure = mean @ of_density, mean @ of_pressure
     temperature = np.divide(pressure, n, out=np.full(n.shape, np.nan), where=n > 0) / EV
-    bare = spherical(mean, edges, used, potential, floor=False) if floor else None
-    return Spherical(n * 1e-6, pressure, temperature, of_density, of_pressure, bare)
+    return Spherical(n * 1e-6, pressure, temperature, of_density, of_pressure)
 
 
-def spherical_errors(found: Spherical, variance: Array, used: NDArray[np.bool_]) -> dict[str, Array]:
-    """Random errors of `Spherical` moments from variances (n, energy)."""
+def spherical_errors(found: Spherical, known: Isotropic) -> dict[str, Array]:
+    """Random errors of `Spherical` moments: of counts, and of the background that all energies of a record share."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        weights = (found.of_pressure[None] / EV - found.temperature[:, None] * found.of_density[None]) / (
-            found.density[:, None] * 1e6
-        )
-    return {
-        "density": np.sqrt(variance @ found.of_density**2) * 1e-6,
-        "pressure": np.sqrt(variance @ found.of_pressure**2),
-        "temperature": np.sqrt((variance * weights**2 * used).sum(axis=1)),
+        heat = (found.of_pressure / EV - found.temperature[:, None] * found.of_density) / (found.density[:, None] * 1e6)
+    weights = {
+        "density": np.broadcast_to(found.of_density * 1e-6, heat.shape),
+        "pressure": np.broadcast_to(found.of_pressure, heat.shape),
+        "temperature": heat,
     }
+    out = {}
+    for name, weight in weights.items():
+        shared = np.einsum("ne,nes->ns", weight, known.shared)
+        out[name] = np.sqrt((known.variance * weight**2).sum(axis=1) + (shared**2).sum(axis=1))
+    return out
 
 
 # Ions

@@ -178,7 +178,7 @@ def electrons(scene: Scene, folder: Path, reach: float, known: Known, rng: Gener
     head = {"PACKET_SPECIES": -1, "MCP_COMMANDED_VALUE": PLATE_DAC}
     codes = packed(np.concatenate([high.counts, behind], axis=2), lower[0])
     own = {"PACKET_MODE": 2, "ACCUMULATION_TIME": 1, "COMPRESSION": 1, "DATA": codes[kept], "ISSUES": issues[kept]}
-    write_days(folder, "HRS_ELC_ALL", fast[kept] - 0.5, head | own, scene)
+    write_days(folder, "HRS_ELC_ALL", fast[kept], head | own, scene)
     plate = np.where(np.arange(3) == LRS_SENSOR, PLATE_DAC, 0)[None, :]
     own = {
         "PACKET_MODE": 1,
@@ -186,12 +186,14 @@ def electrons(scene: Scene, folder: Path, reach: float, known: Known, rng: Gener
         "COMPRESSION": 2,
         "DATA": packed(low.counts, lower[1]),
     }
-    write_days(folder, "LRS_ELC_ANY", slow - ELECTRON_SECONDS / 2, head | own | {"MCP_COMMANDED_VALUE": plate}, scene)
+    write_days(folder, "LRS_ELC_ANY", slow, head | own | {"MCP_COMMANDED_VALUE": plate}, scene)
     yield from electron_truth(scene, high, low, known, {"lost": lost, "bad": np.flatnonzero(issues)})
 
 
-def write_days(folder: Path, kind: str, start: Array, columns: dict[str, object], scene: Scene) -> None:
-    """One product for each UTC day."""
+def write_days(folder: Path, kind: str, middle: Array, columns: dict[str, object], scene: Scene) -> None:
+    """One product for each UTC day of records about times; accumulations last so many seconds of the clock."""
+    half = float(np.asarray(columns["ACCUMULATION_TIME"])) * 32768.0
+    start = scene.clock.to_et(scene.clock.to_ticks(middle) - half)
     day = np.array([t[:8] for t in np.atleast_1d(format_utc(start, 0, day_of_year=True))])
     for one in np.unique(day):
         use = day == one
@@ -400,7 +402,7 @@ def ions(scene: Scene, folder: Path, known: Known, rng: Generator) -> Iterator[T
         "SWEEP_TABLE": np.repeat(np.tile([0, 1], 3 * n)[keep][:, None], 3, axis=1),
         "DATA": packed(packets[keep], known["compression"]["lower_32"]),
     }  # fmt: skip
-    write_days(folder, "LRS_ION_ANY", np.repeat(times, 2)[keep] - ION_SECONDS / 2, columns, scene)
+    write_days(folder, "LRS_ION_ANY", np.repeat(times, 2)[keep], columns, scene)
     there = np.arange(3 * n) != lost
     told = {"injected": 1.5 / there.sum()}
     dims = ("record", "energy", "look")
