@@ -53,12 +53,12 @@ def electron_rate(
     subtract : whether to subtract the background. Low rate records bring no background anodes: a level by table goes.
     """
     et, mode, seconds = raw["et"].values, raw["mode"].values, raw["accumulation"].values
-    counts, width, top = chain.decompress(raw["code"].values, raw["compression"].values, compression)
+    counts, mean, width, top = chain.decompress(raw["code"].values, raw["compression"].values, compression)
     live = float(timing["live"].value[JADE_E])
     views = looks.electron_views(mode, seconds, et, active_sensor(raw), look_electrons, geometry)
     exposure = np.concatenate([views.sum(axis=3) * live, _background_exposure(raw, live)], axis=2)
     expected = chain.expected_counts(counts, exposure, electron_neighbours(counts, exposure, et, mode))
-    measured = rates(counts, expected, width, exposure, timing, JADE_E)
+    measured = rates(mean, expected, width, exposure, timing, JADE_E)
     rate, sigma, dead, saturated = (a[:, :, :ANODES] for a in measured)
     behind, error = background_rate(measured[0][:, :, ANODES:], measured[1][:, :, ANODES:])
     level, doubt, structured, by_anode = taken_off(behind, error, background, subtract)
@@ -145,13 +145,13 @@ def ion_rate(
     et, seconds = raw["et"].values, raw["accumulation"].values
     compressed = raw["compression"].values
     decoded = chain.decompress(raw["code"].values, compressed, compression)
-    counts, width, top = (_interleaved(part) for part in decoded)
+    counts, mean, width, top = (_interleaved(part) for part in decoded)
     here = np.repeat(raw["present"].values[:, None, :], ION_STEPS, axis=1).reshape(et.size, ENERGIES, 1)
     live = float(timing["live"].value[JADE_I])
     views = looks.ion_views(seconds, et, look_ions, geometry)
     exposure = np.where(here, views.sum(axis=3) * live, 0.0)
     expected = chain.expected_counts(counts, exposure, ion_neighbours(counts, exposure, et, raw["species"].values, look_ions))
-    rate, sigma, dead, saturated = rates(counts, expected, width, exposure, timing, JADE_I)
+    rate, sigma, dead, saturated = rates(mean, expected, width, exposure, timing, JADE_I)
     level, doubt = (float(a[JADE_I]) for a in (background["unmeasured"].value, background["unmeasured"].sigma))
     quality = issue_flags(raw["issues"].values, raw["mode"].values)[:, None, None] | np.zeros(rate.shape, np.uint32)
     quality |= np.uint32(BY_TABLE.mask) | flag(top | saturated, Quality.SATURATED)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,29 +18,44 @@ ATOMIC_MASS = 1.66053906660e-27
 ELECTRON_MASS = 9.1093837015e-31
 
 
-def decompress(
-    code: NDArray[np.uint32], compression: NDArray[np.uint8], table: Table
-) -> tuple[Array, Array, NDArray[np.bool_]]:
-    """Counts of codes, width of their bin (0 where the code is the number itself), and where the last bin is reached.
+class Decompressed(NamedTuple):
+    """Counts of codes, arrays of one shape.
 
-    A code stands for all counts of its bin; their middle is taken.
-
-    Parameters
+    Attributes
     ----------
-    code : (n, ...) as telemetered.
-    compression : (n) 0 none, 1 the 16-bit, 2 the 32-bit table; codes above 255 are only allowed with 0.
+    counts : middle of the bin of counts that a code stands for.
+    mean : the same, less what keeps sums right: beside a change of the bins' width from w to W it is (W - w) / 12
+        less, because more of a smooth distribution is carried up within the wide bins than down within the narrow ones
+        (the first term of the Euler-Maclaurin formula; 0.1 % of all counts for the 32-bit table).
+    width : of the bin; 0 where the code is the number itself.
+    top : whether the last bin is reached.
+    """
+
+    counts: Array
+    mean: Array
+    width: Array
+    top: NDArray[np.bool_]
+
+
+def decompress(code: NDArray[np.uint32], compression: NDArray[np.uint8], table: Table) -> Decompressed:
+    """Counts of codes (n, ...) by the table each record was compressed with (n): 0 none, 1 16-bit, 2 32-bit.
+
+    Codes above 255 are only there with 0.
     """
     counts, width = code.astype(float), np.zeros(code.shape)
-    top = code >= np.uint32(0xFFFFFFFF)
+    mean, top = counts.copy(), code >= np.uint32(0xFFFFFFFF)
     for number, name in ((1, "lower_16"), (2, "lower_32")):
         use = compression == number
         lower = table[name].value
         size = np.diff(lower, append=2.0 * lower[-1] - lower[-2])
+        step = np.diff(size) / 12.0
+        shift = np.append(step, 0.0) + np.append(0.0, step)
         own = np.minimum(code[use], 255)
         counts[use] = lower[own] + (size[own] - 1.0) / 2.0
+        mean[use] = counts[use] - shift[own]
         width[use] = np.where(size[own] > 1.0, size[own], 0.0)
         top[use] = code[use] >= 255
-    return counts, width, top
+    return Decompressed(counts, mean, width, top)
 
 
 def correct_dead_time(rate: Array, dead_time: float) -> Array:

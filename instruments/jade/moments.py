@@ -23,8 +23,8 @@ COVERED = 0.95
 # System III (1965): 870.536 degrees per day of 86400 s (Seidelmann and Divine 1977, Geophys. Res. Lett. 4, 65).
 OMEGA = np.radians(870.536) / 86400.0
 EV = chain.ELEMENTARY_CHARGE
-# Energies at the low end whose mean stands for what is below them.
-FLOOR = 3
+# Steps at the low end whose trend is taken to go on below them.
+FLOOR = 14
 # Gauss-Legendre points over a cell in speed, elevation and azimuth, for the model's correction.
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(3)
 
@@ -40,8 +40,8 @@ def electron_moments(
     """Density, pressure and temperature of electrons from the mean over all looks, taken as isotropic.
 
     Energies are lowered by what the potential adds. Below the cut (at the instrument, eV) and below twice the
-    potential nothing is used: photoelectrons. The phase-space density found at the lowest energies used is taken to
-    go on to zero energy; half of what this adds is the ``structured`` uncertainty.
+    potential nothing is used: photoelectrons. The trend of the phase-space density at the lowest energies used is
+    taken to go on to zero energy; half of what this adds is the ``structured`` uncertainty.
     """
     edges = chain.energies(energy_electrons)[1]
     density = flux["phase_space_density"].values.astype(float)
@@ -134,7 +134,8 @@ def spherical(mean: Array, edges: Array, used: NDArray[np.bool_], potential: flo
     """Moments of phase-space densities (n, energy), s3/m6, at the middles between edges of energy, eV, descending.
 
     ``n = 4 pi int f w^2 dw``, ``P = (4 pi m / 3) int f w^4 / gamma dw`` in proper speeds w. What is measured in a step is
-    the mean of f w^4, so this is taken as constant in it. `floor`: with what is below the lowest step used.
+    the mean of f w^4, so this is taken as constant in it. `floor`: with what is below the lowest step used, where f
+    goes on as in the lowest steps.
     """
     w = chain.proper_speed(edges - potential, chain.ELECTRON_MASS)
     upper, lower = w[:-1], np.maximum(w[1:], 1.0)
@@ -144,9 +145,12 @@ def spherical(mean: Array, edges: Array, used: NDArray[np.bool_], potential: flo
     of_pressure = np.where(used, 4.0 * np.pi * chain.ELECTRON_MASS / 3.0 * middle**2 * (upper - lower) / gamma, 0.0)
     if floor and used.any():
         last = np.flatnonzero(used)[-FLOOR:]
-        below = lower[last[-1]]
-        of_density[last] += 4.0 * np.pi * below**3 / 3.0 / last.size
-        of_pressure[last] += 4.0 * np.pi * chain.ELECTRON_MASS * below**5 / 15.0 / last.size
+        below, square = lower[last[-1]], middle[last]
+        # Least squares of f = a + b w^2 + c w^4 at the lowest steps, integrated from 0 on: weights of these steps.
+        powers = np.arange(3)
+        fit = np.linalg.pinv((square / below**2)[:, None] ** powers).T
+        of_density[last] += 4.0 * np.pi * below**3 * (fit @ (1.0 / (2 * powers + 3)))
+        of_pressure[last] += 4.0 * np.pi * chain.ELECTRON_MASS / 3.0 * below**5 * (fit @ (1.0 / (2 * powers + 5)))
     n, pressure = mean @ of_density, mean @ of_pressure
     temperature = np.divide(pressure, n, out=np.full(n.shape, np.nan), where=n > 0) / EV
     return Spherical(n * 1e-6, pressure, temperature, of_density, of_pressure)
