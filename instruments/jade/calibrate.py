@@ -19,11 +19,11 @@ from pipeline.dataset.quality import Quality
 from pipeline.geometry import Geometry
 from pipeline.instrument import Raw, step
 
-# Records of high rate science whose counts tell what a sample expects; seconds that they reach.
-AROUND = 3
+# What lies around a sample and tells what it expects: steps of energy, records of high rate, sectors of low rate; of
+# ions accumulations, and the seconds these may be away.
+STEPS_AROUND, AROUND, SECTORS_AROUND = 2, 3, 2
+IONS_AROUND, IONS_REACH = 4, 300.0
 HALO = AROUND + 1.0
-# The same of ions: steps of energy, accumulations, and the seconds these may be away.
-ION_STEPS_AROUND, ION_AROUND, ION_REACH = 2, 4, 300.0
 # Places in table timing, and of JADE-I in table mcp.
 JADE_E, JADE_I, ION_PLATE = 0, 1, 3
 SENSORS = BACKGROUND_ANODES
@@ -57,9 +57,10 @@ def electron_rate(
     live = float(timing["live"].value[JADE_E])
     views = looks.electron_views(mode, seconds, et, active_sensor(raw), look_electrons, geometry)
     exposure = np.concatenate([views.sum(axis=3) * live, _background_exposure(raw, live)], axis=2)
-    expected = chain.expected_counts(counts, exposure, electron_neighbours(counts, exposure, et, mode))
+    expected = chain.expected_counts(counts, exposure, electrons_around(counts, exposure, et, mode))
     measured = rates(mean, expected, width, exposure, timing, JADE_E)
-    rate, sigma, dead, saturated = (a[:, :, :ANODES] for a in measured)
+    rate, sigma, dead = (a[:, :, :ANODES] for a in measured[:3])
+    saturated = measured[3][:, :, :ANODES]
     behind, error = background_rate(measured[0][:, :, ANODES:], measured[1][:, :, ANODES:])
     level, doubt, structured, by_anode = taken_off(behind, error, background, subtract)
     common = [dead, doubt[:, None, :], (rate - level[:, None, :]) * float(timing["live"].sigma[JADE_E]) / live]
@@ -77,7 +78,7 @@ def electron_rate(
         "counts_random": np.sqrt(expected + width**2 / 12.0)[:, :, :ANODES],
         "rate": rate - level[:, None, :],
         "rate_random": sigma,
-        "rate_systematic": np.sqrt(sum(c**2 for c in common)),
+        "rate_systematic": np.sqrt(np.asarray(sum(c**2 for c in common))),
         "rate_structured": np.broadcast_to(structured[:, None, :], rate.shape),
         "exposure": exposure[:, :, :ANODES],
     }
@@ -121,15 +122,16 @@ def electron_rate_from_archive(
     energy = raw["energy"].values[:, :, 0]
     dataset = _assembled("et", sizes, quality, et, energy, azimuth, elevation, raw)
     volts = raw["mcp_voltage"].values
+    wrong = int(raw["mag_wrong"].values[span.contains(et)].sum())
     return dataset.assign(
         background=(("et", "look"), raw["background"].values.mean(axis=1)),
         background_error=(("et", "look"), raw["background_sigma"].values.mean(axis=1)),
         mcp_voltage=(("et", "sensor"), np.broadcast_to(volts, (et.size, SENSORS))),
         mag_vector=(("et", "xyz"), raw["mag_vector"].values),
-    ).assign_attrs(counted(raw, span), records_mag_vector_wrong=int(raw["mag_wrong"].values[span.contains(et)].sum()))
+    ).assign_attrs(counted(raw, span), records_mag_vector_wrong=wrong)
 
 
-@step(produces="jade.ion_rate", over="segment", halo=ION_REACH, version=1)
+@step(produces="jade.ion_rate", over="segment", halo=IONS_REACH, version=1)
 def ion_rate(
     raw: Annotated[xr.Dataset, Raw("jade.l20_ions")],
     geometry: Geometry,
@@ -144,13 +146,16 @@ def ion_rate(
     """Count rates of ion species, less dead time and a level of background by table; ping and pong sweeps interleaved to 64 energies."""
     et, seconds = raw["et"].values, raw["accumulation"].values
     compressed = raw["compression"].values
-    decoded = chain.decompress(raw["code"].values, compressed, compression)
-    counts, mean, width, top = (_interleaved(part) for part in decoded)
+    decoded = chain.decompress(_interleaved(raw["code"].values), compressed, compression)
+    counts, mean, width, top = decoded
+    slow = float(timing["live"].sigma[JADE_I] / timing["live"].value[JADE_I])
     here = np.repeat(raw["present"].values[:, None, :], ION_STEPS, axis=1).reshape(et.size, ENERGIES, 1)
     live = float(timing["live"].value[JADE_I])
     views = looks.ion_views(seconds, et, look_ions, geometry)
     exposure = np.where(here, views.sum(axis=3) * live, 0.0)
-    expected = chain.expected_counts(counts, exposure, ion_neighbours(counts, exposure, et, raw["species"].values, look_ions))
+    expected = chain.expected_counts(
+        counts, exposure, ions_around(counts, exposure, et, raw["species"].values, look_ions)
+    )
     rate, sigma, dead, saturated = rates(mean, expected, width, exposure, timing, JADE_I)
     level, doubt = (float(a[JADE_I]) for a in (background["unmeasured"].value, background["unmeasured"].sigma))
     quality = issue_flags(raw["issues"].values, raw["mode"].values)[:, None, None] | np.zeros(rate.shape, np.uint32)
@@ -163,12 +168,12 @@ def ion_rate(
         "counts_random": np.sqrt(expected + width**2 / 12.0),
         "rate": rate - level,
         "rate_random": sigma,
-        "rate_systematic": np.sqrt(dead**2 + doubt**2 + ((rate - level) * timing["live"].sigma[JADE_I] / live) ** 2),
+        "rate_systematic": np.sqrt(dead**2 + doubt**2 + ((rate - level) * slow) ** 2),
         "exposure": exposure,
     }
     cells = looks.ion_looks(look_ions)
     angles = [np.broadcast_to(a, (et.size, ION_LOOKS)) for a in (cells.azimuth, cells.elevation)]
-    dataset = _assembled("record", sizes, quality, et, chain.energies(energy_ions)[0], *angles, raw)
+    dataset = _assembled("record", sizes, quality, et, chain.energies(energy_ions)[0], angles[0], angles[1], raw)
     volts = voltages(raw["mcp_dac"].values[:, :1], mcp, slice(ION_PLATE, None))[:, 0]
     return dataset.assign(species=(("record",), raw["species"].values), mcp_voltage=(("record",), volts)).assign_attrs(
         counted(raw, span)
@@ -230,55 +235,34 @@ def not_e300(mode: NDArray[np.int8]) -> NDArray[np.uint32]:
     return np.where(other, np.uint32(~E300.mask & 0xFFFFFFFF), np.uint32(0xFFFFFFFF))
 
 
-def electron_neighbours(counts: Array, exposure: Array, et: Array, mode: NDArray[np.int8]) -> list[tuple[Array, Array]]:
-    """Counts and exposures around each sample: in high rate records in energy and time, in others in energy and look."""
+def electrons_around(counts: Array, exposure: Array, et: Array, mode: NDArray[np.int8]) -> tuple[Array, Array]:
+    """Counts and exposures around each sample: in energy, and in time (high rate) or along the sectors (low rate)."""
     hrs = mode == looks.HRS
-    out = []
-    own = np.where(hrs, np.arange(et.size), -1)
-    for later in range(-AROUND, AROUND + 1):
-        place = np.arange(et.size) + later
-        there = (place >= 0) & (place < et.size)
-        at = np.where(there, place, 0)
-        # Neighbours in time are those within reach on the clock, so that segments do not matter.
-        near = there & hrs & (own[at] >= 0) & (np.abs(et[at] - et) < AROUND + 0.5)
-        weight = near[:, None, None]
-        for up in range(-2, 3):
-            if later or up:
-                out.append((weight * chain.shifted(counts[at], up, 1), weight * chain.shifted(exposure[at], up, 1)))
-    slow = ~hrs[:, None, None] & (np.arange(counts.shape[2]) < ANODES)
-    for aside in range(-2, 3):
-        ring = np.concatenate([(np.arange(ANODES) + aside) % ANODES, np.arange(ANODES, counts.shape[2])])
-        for up in range(-2, 3):
-            if aside or up:
-                near = chain.shifted(counts[:, :, ring], up, 1), chain.shifted(exposure[:, :, ring], up, 1)
-                out.append((slow * near[0], slow * near[1]))
+    out = np.empty(counts.shape), np.empty(counts.shape)
+    for target, array in zip(out, (counts, exposure), strict=True):
+        near = chain.along_energy(array, STEPS_AROUND)
+        target[hrs] = chain.along_time(near[hrs], et[hrs], AROUND, AROUND + 0.5)
+        ring = near[~hrs][:, :, :ANODES]
+        wide = sum(np.roll(ring, aside, axis=2) for aside in range(-SECTORS_AROUND, SECTORS_AROUND + 1))
+        target[~hrs] = near[~hrs]
+        target[np.ix_(~hrs, np.arange(ENERGIES), np.arange(ANODES))] = wide
+        target -= array
     return out
 
 
-def ion_neighbours(
+def ions_around(
     counts: Array, exposure: Array, et: Array, kind: NDArray[np.int8], look_ions: Table
-) -> list[tuple[Array, Array]]:
+) -> tuple[Array, Array]:
     """Counts and exposures around each sample of the same species: in energy, along the row of looks, and in time."""
-    rings = (np.arange(ION_LOOKS), *looks.ring_neighbours(look_ions))
-    near = [
-        (ring, up) for ring in rings for up in range(-ION_STEPS_AROUND, ION_STEPS_AROUND + 1)
-    ]  # fmt: skip
-    around = [np.zeros(counts.shape), np.zeros(counts.shape)]
-    for ring, up in near:
-        for total, array in zip(around, (counts, exposure), strict=True):
-            total += chain.shifted(array[:, :, ring], up, 1)
-    out = [(around[0] - counts, around[1] - exposure)]
-    for one in np.unique(kind):
-        own = np.flatnonzero(kind == one)
-        for later in [k for k in range(-ION_AROUND, ION_AROUND + 1) if k]:
-            place = np.arange(own.size) + later
-            there = (place >= 0) & (place < own.size)
-            at = own[np.where(there, place, 0)]
-            there &= np.abs(et[at] - et[own]) < ION_REACH
-            pair = np.zeros(counts.shape), np.zeros(counts.shape)
-            for target, array in zip(pair, around, strict=True):
-                target[own] = there[:, None, None] * array[at]
-            out.append(pair)
+    before, after = looks.ring_neighbours(look_ions)
+    out = np.empty(counts.shape), np.empty(counts.shape)
+    for target, array in zip(out, (counts, exposure), strict=True):
+        near = chain.along_energy(array, STEPS_AROUND)
+        near = near + near[:, :, before] + near[:, :, after]
+        for one in np.unique(kind):
+            own = kind == one
+            target[own] = chain.along_time(near[own], et[own], IONS_AROUND, IONS_REACH)
+        target -= array
     return out
 
 

@@ -122,7 +122,7 @@ def proper_speed(energy: Array, mass: Array | float) -> Array:
     return np.sqrt(joule * (joule + 2.0 * mass * LIGHT**2)) / (mass * LIGHT)
 
 
-def expected_counts(counts: Array, exposure: Array, neighbours: list[tuple[Array, Array]]) -> Array:
+def expected_counts(counts: Array, exposure: Array, around: tuple[Array, Array]) -> Array:
     """Expected counts of each sample from the others around it, in proportion to exposure.
 
     The sum S over neighbours counts as S + 1: the mean of ``mu K / (S + 1)`` over Poisson's distribution is
@@ -131,14 +131,26 @@ def expected_counts(counts: Array, exposure: Array, neighbours: list[tuple[Array
 
     Parameters
     ----------
-    neighbours : counts and exposures of each neighbour, of the shape of `counts`, 0 where there is none.
+    around : sums of counts and of exposures over the neighbours, of the shape of `counts`.
     """
-    total, reach = np.zeros(counts.shape), np.zeros(counts.shape)
-    for number, seen in neighbours:
-        total += number
-        reach += seen
+    total, reach = around
     alone = reach <= 0
     return np.where(alone, np.maximum(counts, 1.0), (total + 1.0) * exposure / np.where(alone, 1.0, reach))
+
+
+def along_energy(array: Array, steps: int) -> Array:
+    """Sum over the steps of energy up to so many to either side (n, energy, look)."""
+    return np.asarray(sum(shifted(array, up, 1) for up in range(-steps, steps + 1)))
+
+
+def along_time(array: Array, et: Array, records: int, seconds: float) -> Array:
+    """Sum over the records up to so many to either side that are less than so many seconds away (n, ...)."""
+    total, place = np.zeros(array.shape), np.arange(et.size)
+    for later in range(-records, records + 1):
+        at = np.clip(place + later, 0, max(et.size - 1, 0))
+        near = (place + later == at) & (np.abs(et[at] - et) < seconds)
+        total += near.reshape(-1, *(1,) * (array.ndim - 1)) * array[at]
+    return total
 
 
 def shifted(array: Array, step: int, axis: int) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -118,7 +119,7 @@ def pitch(flux: xr.Dataset) -> Figure:
     figure, axes = _panels(PANELS)
     for panel, band in zip(axes, np.array_split(order, PANELS), strict=True):
         binned = np.full((flux.sizes["et"], PITCH.size - 1), np.nan)
-        for k, (low, high) in enumerate(zip(PITCH[:-1], PITCH[1:], strict=True)):
+        for k, (low, high) in enumerate(pairwise(PITCH)):
             inside = (angle[:, band] >= low) & (angle[:, band] < high)
             binned[:, k] = _mean(np.where(inside, values[:, band], np.nan), (1, 2))
         _spectrogram(panel, flux, binned, PITCH, UNIT, "pitch angle  (°)")

@@ -18,19 +18,38 @@ import xarray as xr
 from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
-from scipy.spatial.transform import Rotation
 
 from calibration.library import Library
+from instruments.jade.forward import (
+    BAND,
+    M_E,
+    Array,
+    Known,
+    Q,
+    U,
+    angle_between,
+    bands,
+    counter,
+    despun_axes,
+    efficient,
+    electron_vectors,
+    energy_flux,
+    fluxes,
+    ion_cells,
+    ion_vectors,
+    packed,
+    relativistic_temperature,
+    sector_hits,
+    turn_of,
+)
 from instruments.jade.raw_write import write_level2
 from pipeline.clock import Span, format_utc
 from pipeline.instrument import Truth
-from pipeline.scene.plasma import OMEGA, Plasma, penetrating, plasma
+from pipeline.scene.plasma import OMEGA, penetrating, plasma
 
 if TYPE_CHECKING:
     from pipeline.scene import Scene
 
-Array = NDArray[np.float64]
-Known = dict[str, dict[str, Array]]
 Columns = dict[str, tuple[tuple[str, ...], Array]]
 
 TABLES = Path(__file__).resolve().parents[2] / "calibration" / "tables" / "jade"
@@ -44,11 +63,6 @@ ELECTRON_SECONDS, ION_SECONDS = 30, 60
 SPECIES = {3: "protons", 4: "oxygen", 5: "sulfur"}
 PLATE_DAC = 3000
 LRS_SENSOR = 1
-# Sensor frames of juno_v12.tf: turns about the axes as they are then.
-FRAMES = (("ZY", (60.0, 0.35)), ("ZY", (180.0, 0.48)), ("ZY", (-60.0, 0.34)))
-ION_FRAME = ("ZYZ", (-75.0, 90.0, -135.0))
-Q, C, M_E, U = 1.602176634e-19, 299_792_458.0, 9.1093837015e-31, 1.66053906660e-27
-BAND, BAND_WEIGHTS = np.polynomial.legendre.leggauss(3)
 CHUNK = 128
 UNSOUND, TRUNCATED = 1 << 17, 1 << 19
 
@@ -78,84 +92,6 @@ def truth_tables(et: float) -> Known:
     """Values of the tables that hold at closest approach: table to quantity to array."""
     context = Library({"jade": TABLES}, None).context("default")
     return {name: dict(context.select("jade", name, Span(et, et + 1.0))[0][0].values) for name in NAMES}
-
-
-# The instrument
-
-
-def electron_vectors(known: Known) -> Array:
-    """Where the 48 electron anodes look, spacecraft frame (48, 3)."""
-    az, el = (known["look_electrons"][n] for n in ("azimuth", "elevation"))
-    own = Rotation.from_euler("ZY", np.stack([az, -el], axis=1), degrees=True).apply([1.0, 0.0, 0.0])
-    return np.concatenate([Rotation.from_euler(axes, turns, degrees=True).apply(own) for axes, turns in FRAMES])
-
-
-def ion_vectors(known: Known) -> Array:
-    """Where the 12 ion anodes look, spacecraft frame (12, 3)."""
-    # Along the bisector of X and Y, turned about -Z of the sensor by the fan angle.
-    fan = Rotation.from_euler("z", -known["look_ions"]["fan"][:, None], degrees=True)
-    axes, turns = ION_FRAME
-    return np.asarray(
-        Rotation.from_euler(axes, turns, degrees=True).apply(fan.apply(np.array([1.0, 1.0, 0.0]) / 2**0.5))
-    )
-
-
-def bands(table: dict[str, Array]) -> tuple[Array, Array, Array]:
-    """Middle of each step (64), energies at the nodes of its pass band (64, 3), weights of these (3)."""
-    edges = np.log(table["edges"] * table["scale"])
-    half = (edges[:-1] - edges[1:])[:, None] / 2.0
-    middle = (edges[:-1] + edges[1:]) / 2.0
-    return np.exp(middle), np.exp(middle[:, None] + half * BAND), BAND_WEIGHTS / 2.0
-
-
-def efficient(table: dict[str, Array], energy: Array, volts: float, et: float, row: int | None = None) -> Array:
-    """Efficiency at energies."""
-    curve = table["efficiency"] if row is None else table["efficiency"][row]
-    volt = np.interp(volts, table["voltage"], table["voltage_factor"])
-    return (
-        np.interp(np.log(energy), np.log(table["energy"]), curve)
-        * volt
-        * np.interp(et, table["epoch"], table["epoch_factor"])
-    )
-
-
-def counter(rate: Array, dead_time: float) -> Array:
-    """Counts per second of a counter that waits: each event takes its own mean waiting time and the dead time."""
-    waiting = 1.0 / np.maximum(rate, 1e-12)
-    return 1.0 / (waiting + dead_time)
-
-
-def packed(counts: NDArray[np.int64], lower: Array) -> NDArray[np.uint8]:
-    """Codes of counts: the last whose lower edge is not above."""
-    return (np.searchsorted(lower, counts, side="right") - 1).astype(np.uint8)
-
-
-def despun_axes(scene: Scene, et: Array) -> Array:
-    """Despun axes in J2000, rows X, Y, Z (n, 3, 3): Z the spin axis, north of the ecliptic in the plane of X and Z."""
-    to_inertial = scene.geometry.rotation("JUNO_SPACECRAFT", "J2000", et)
-    z = to_inertial[:, :, 2]
-    tilt = np.radians(84381.448 / 3600.0)
-    y = np.cross(z, np.array([0.0, -np.sin(tilt), np.cos(tilt)]))
-    y /= np.linalg.norm(y, axis=1, keepdims=True)
-    return np.stack([np.cross(y, z), y, z], axis=1)
-
-
-def energy_flux(state: Plasma, look: Array, energy: Array, lift: float, own: Array, mass: float) -> Array:
-    """Differential energy flux, 1/(cm2 s sr), that comes from directions.
-
-    Parameters
-    ----------
-    look : in J2000 (n, ..., 3). energy : eV, at the instrument, of the shape (...) or (n, ...).
-    lift : eV by which the particle's energy was higher far away. own : velocity of the spacecraft, J2000, km/s (n, 3).
-    """
-    far = np.maximum(energy + lift, 0.0) * Q
-    speed = np.sqrt(far / mass * (2.0 + far / (mass * C**2)))
-    here = energy * Q
-    lead = (slice(None),) + (None,) * (look.ndim - 2)
-    velocity = -look * np.broadcast_to(speed, look.shape[:-1])[..., None] + 1e3 * own[(*lead, slice(None))]
-    f = state.phase_space_density(velocity)
-    # E J with J = p^2 f / m^3, from 1/(m2 s sr) to 1/(cm2 s sr).
-    return np.asarray(1e-4 * here * here * (here / C**2 + 2.0 * mass) / mass**3 * f)
 
 
 # Electrons
@@ -257,7 +193,7 @@ def low_rate(scene: Scene, et: Array, known: Known, rng: Generator) -> Counted:
         * efficient(known["efficiency_electrons"], middle, volts, float(et[0]))[:, None]
     )
     seconds = np.arange(ELECTRON_SECONDS) - ELECTRON_SECONDS / 2
-    hits = sector_hits(scene, et, seconds, axes, electron_vectors(known)[sensor], lambda xy, _: turn_of(xy) * 48)
+    hits = sector_hits(scene, et, seconds, axes, electron_vectors(known)[sensor], lambda along: turn_of(along) * 48)
     signal, seen, views = (np.zeros((et.size, 64, 48)) for _ in range(3))
     floor = float(known["background"]["unmeasured"][0])
     for place in hits:  # (n, 64, 16): sector of each anode at each step
@@ -268,27 +204,6 @@ def low_rate(scene: Scene, et: Array, known: Known, rng: Generator) -> Counted:
         np.add.at(seen, at, counter(true + floor, tau) * live)
     rate = signal / np.where(views > 0, views, np.nan)
     return Counted(et, flux, rate, seen, rng.poisson(seen))
-
-
-def turn_of(xy: Array) -> Array:
-    """Azimuth as a fraction of a turn."""
-    return np.asarray(np.arctan2(xy[..., 1], xy[..., 0]) / (2.0 * np.pi) % 1.0)
-
-
-def sector_hits(
-    scene: Scene, et: Array, seconds: Array, axes: Array, anodes: Array, sort
-) -> Iterator[NDArray[np.intp]]:  # type: ignore[no-untyped-def]
-    """For each second of an accumulation, which sector each anode looks into at each of 64 views, (n, 64, anode).
-
-    Parameters
-    ----------
-    sort : components along the despun axes (n, 64, anode, 3) and place of the second to sectors.
-    """
-    for number, second in enumerate(seconds):
-        when = et[:, None] + second + (np.arange(64) + 0.5) / 64.0
-        turn = scene.geometry.rotation("JUNO_SPACECRAFT", "J2000", when.ravel()).reshape(et.size, 64, 3, 3)
-        inertial = np.einsum("nkij,aj->nkai", turn, anodes)
-        yield np.floor(sort(np.einsum("nij,nkaj->nkai", axes, inertial), number)).astype(np.intp)
 
 
 def electron_truth(
@@ -324,21 +239,6 @@ def dataset(
     return xr.Dataset(values, coords={"et": (index, et)}).isel({index: keep}).assign_attrs(attrs)
 
 
-def fluxes(dims: tuple[str, ...], flux: Array, energy: Array, mass: Array) -> Columns:
-    """Differential energy flux in its three forms; energy (n, 64), mass (n)."""
-    per_kev = flux * 1e3 / energy[:, :, None]
-    joule = (energy * Q)[:, :, None]
-    heavy = mass[:, None, None]
-    density = flux * 1e4 * heavy**3 / (joule**2 * (joule / C**2 + 2.0 * heavy))
-    return {"energy_flux": (dims, flux), "number_flux": (dims, per_kev), "phase_space_density": (dims, density)}
-
-
-def angle_between(flight: Array, field: Array) -> Array:
-    """Angles in degrees between vectors (..., 3), by the chord."""
-    a, b = (v / np.linalg.norm(v, axis=-1, keepdims=True) for v in (flight, field))
-    return np.asarray(np.degrees(2.0 * np.arctan2(np.linalg.norm(a - b, axis=-1), np.linalg.norm(a + b, axis=-1))))
-
-
 def field_through(scene: Scene, et: Array) -> CubicSpline:
     """The scene's field in J2000 through knots."""
     knots = np.arange(et.min() - 5.0, et.max() + 6.0, 1.0 if np.ptp(et) < 1e4 else 10.0)
@@ -360,17 +260,6 @@ def electron_pitch(scene: Scene, et: Array, mode: NDArray[np.int64], anodes: Arr
     look = flat @ despun_axes(scene, et[slow])
     out[slow] = angle_between(-look, field(et[slow])[:, None, :])[:, None, :]
     return out
-
-
-def relativistic_temperature(state: Plasma) -> Array:
-    """Pressure over density, eV, of an isotropic kappa distribution: a third of the mean of momentum times velocity."""
-    kappa, mass = state.population.kappa, state.population.mass * U
-    theta2 = (2.0 * kappa - 3.0) / kappa * state.temperature * Q / mass
-    x = np.geomspace(1e-3, 3e2, 4000)
-    w2 = theta2[:, None] * x**2
-    weight = x**3 * (1.0 + x**2 / kappa) ** -(kappa + 1.0)
-    push = mass * w2 / np.sqrt(1.0 + w2 / C**2) / 3.0
-    return np.asarray((weight * push).sum(axis=1) / weight.sum() / Q)
 
 
 # Ions
@@ -397,8 +286,8 @@ def ions(scene: Scene, folder: Path, known: Known, rng: Generator) -> Iterator[T
     packets = np.stack([counts[:, 0::2], counts[:, 1::2]], axis=1).reshape(6 * n, 32, 78)
     keep = np.setdiff1d(np.arange(6 * n), [2 * lost, 2 * lost + 1, 2 * alone + 1])
     columns = {
-        "PACKET_MODE": 1, "PACKET_SPECIES": np.repeat(kind, 2)[keep], "ACCUMULATION_TIME": ION_SECONDS, "COMPRESSION": 2,
-        "ISSUES": np.repeat(issues, 2)[keep], "MCP_COMMANDED_VALUE": PLATE_DAC,
+        "PACKET_MODE": 1, "PACKET_SPECIES": np.repeat(kind, 2)[keep], "ACCUMULATION_TIME": ION_SECONDS,
+        "COMPRESSION": 2, "ISSUES": np.repeat(issues, 2)[keep], "MCP_COMMANDED_VALUE": PLATE_DAC,
         "SWEEP_TABLE": np.repeat(np.tile([0, 1], 3 * n)[keep][:, None], 3, axis=1),
         "DATA": packed(packets[keep], known["compression"]["lower_32"]),
     }  # fmt: skip
@@ -416,25 +305,8 @@ def ions(scene: Scene, folder: Path, known: Known, rng: Generator) -> Iterator[T
     yield Truth("jade.ion_moments", "", ion_moments(scene, et, {"injected": 3.0 / (3 * n)}))
 
 
-def ion_cells(known: Known) -> tuple[Array, Array]:
-    """Directions within each look along the despun axes (78, 9, 3) and their weights, which add up to 1 (78, 9)."""
-    table = known["look_ions"]
-    sectors, edges = table["sectors"].astype(int), np.sin(np.radians(table["row_edges"]))
-    out = []
-    for row, number in enumerate(sectors):
-        z = (edges[row] + edges[row + 1]) / 2.0 + (edges[row + 1] - edges[row]) / 2.0 * BAND
-        for sector in range(number):
-            angle = 2.0 * np.pi * (sector + 0.5 + BAND / 2.0) / number
-            flat = np.sqrt(1.0 - z**2)[:, None]
-            out.append(
-                np.stack([flat * np.cos(angle), flat * np.sin(angle), np.repeat(z[:, None], 3, axis=1)], axis=-1)
-            )
-    weights = np.outer(BAND_WEIGHTS, BAND_WEIGHTS).ravel() / 4.0
-    return np.stack(out).reshape(78, 9, 3), weights
-
-
 def ion_counts(scene: Scene, et: Array, species: int, known: Known, rng: Generator) -> Counted:
-    """Views of all anodes over two spins, added up in 78 looks: ping sweeps in even seconds, pong sweeps in odd ones."""
+    """Views of all anodes over two spins, added up in 78 looks; ping sweeps in even seconds, pong in odd ones."""
     middle, energy, weights = bands(known["energy_ions"])
     mass, charge = (float(known["species"][q][species]) for q in ("mass", "charge"))
     timing = known["timing"]
@@ -457,7 +329,7 @@ def ion_counts(scene: Scene, et: Array, species: int, known: Known, rng: Generat
     sectors = known["look_ions"]["sectors"].astype(int)
     first = np.append(0, np.cumsum(sectors))
 
-    def sort(along: Array, _: int) -> Array:
+    def sort(along: Array) -> Array:
         height = np.degrees(np.arcsin(np.clip(along[..., 2], -1.0, 1.0)))
         row = np.clip(np.digitize(height, known["look_ions"]["row_edges"]) - 1, 0, sectors.size - 1)
         return first[row] + np.floor(turn_of(along) * sectors[row])
@@ -465,12 +337,12 @@ def ion_counts(scene: Scene, et: Array, species: int, known: Known, rng: Generat
     signal, seen, views = (np.zeros((et.size, 64, 78)) for _ in range(3))
     seconds = np.arange(ION_SECONDS) - ION_SECONDS / 2
     for number, place in enumerate(sector_hits(scene, et, seconds, axes, ion_vectors(known), sort)):
-        step = (np.arange(64) // 2 * 2 + number % 2)[None, :, None]
-        true = flux[np.arange(et.size)[:, None, None], step, place] * gain[step[0, :, 0]]
-        at = np.broadcast_arrays(np.arange(et.size)[:, None, None], step, place)
-        np.add.at(views, tuple(at), 1.0)
-        np.add.at(signal, tuple(at), true)
-        np.add.at(seen, tuple(at), counter(true + float(known["background"]["unmeasured"][1]), tau) * live)
+        steps = np.arange(64) // 2 * 2 + number % 2
+        spot = tuple(np.broadcast_arrays(np.arange(et.size)[:, None, None], steps[None, :, None], place))
+        true = flux[spot] * gain[steps]
+        np.add.at(views, spot, 1.0)
+        np.add.at(signal, spot, true)
+        np.add.at(seen, spot, counter(true + float(known["background"]["unmeasured"][1]), tau) * live)
     rate = signal / np.where(views > 0, views, np.nan)
     return Counted(et, flux, rate, seen, rng.poisson(seen))
 

@@ -99,6 +99,6 @@ def plasma(name: str, et: ArrayLike, geometry: Geometry, closest_approach: float
 
 
 def penetrating(et: ArrayLike, closest_approach: float) -> Floats:
-    """Counts per second of penetrating particles on a detector of the size of an anode: most where the belts are crossed."""
+    """Counts per second of penetrating particles on a detector of the size of an anode: most in the belts."""
     since = (np.atleast_1d(np.asarray(et, np.float64)) - closest_approach) / 500.0
     return np.asarray(40.0 + 900.0 * np.exp(-0.5 * (since - 0.3) ** 2))

@@ -48,13 +48,19 @@ def field_of(where: Scene) -> xr.Dataset:
     et = np.arange(np.floor(where.span.start), np.ceil(where.span.stop)) + 0.5
     b = where.magnetic_field(et)
     return xr.Dataset(
-        {"b_j2000": (("et", "xyz"), b), "b_j2000_systematic": (("et", "xyz"), 1e-3 * np.abs(b) + 1.0)}, coords={"et": et}
+        {"b_j2000": (("et", "xyz"), b), "b_j2000_systematic": (("et", "xyz"), 1e-3 * np.abs(b) + 1.0)},
+        coords={"et": et},
     )
 
 
 def electron_rate(data: xr.Dataset, where: Scene, known: Tables | None = None, span: Span | None = None, **parameters):
     return called(
-        calibrate.electron_rate, known or tables(), raw=data, geometry=where.geometry, span=span or where.span, **parameters
+        calibrate.electron_rate,
+        known or tables(),
+        raw=data,
+        geometry=where.geometry,
+        span=span or where.span,
+        **parameters,
     )
 
 
@@ -103,7 +109,10 @@ def looped(where: Scene, folder: Path, seed: int = 4) -> Loop:
         "ion": raw.read_ions(granules(folder, "ION_ANY"), None, CLOCK),
     }
     field = field_of(where)
-    products = {"jade.electron_rate": electron_rate(data["electron"], where), "jade.ion_rate": ion_rate(data["ion"], where)}
+    products = {
+        "jade.electron_rate": electron_rate(data["electron"], where),
+        "jade.ion_rate": ion_rate(data["ion"], where),
+    }
     for kind in ("electron", "ion"):
         products[f"jade.{kind}_flux"] = fluxes(products[f"jade.{kind}_rate"], where, field)
         products[f"jade.{kind}_moments"] = moments_of(products[f"jade.{kind}_flux"], where)
