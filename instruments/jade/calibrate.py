@@ -143,7 +143,7 @@ def ion_rate(
     background: Table,
     mcp: Table,
 ) -> xr.Dataset:
-    """Count rates of ion species, less dead time and a level of background by table; ping and pong sweeps interleaved to 64 energies."""
+    """Count rates of ion species, less dead time and a level of background; both sweeps interleaved to 64 energies."""
     et, seconds = raw["et"].values, raw["accumulation"].values
     compressed = raw["compression"].values
     decoded = chain.decompress(_interleaved(raw["code"].values), compressed, compression)
