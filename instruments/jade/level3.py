@@ -22,6 +22,8 @@ from pipeline.instrument import Granule, RawFormat
 NAME = re.compile(r"(JAD_L30_([A-Z]{3}_ELC_(?:ALL|ANY))_CNT_(\d{7}))_V(\d{2})\.LBL", re.IGNORECASE)
 # Of the magnetic field.
 FILL = 9_990_000.0
+# Beyond any rate, energy or angle: fill values of the archive that its labels state differ.
+LARGEST = 1e12
 # Of the archive's versions the first was despun with a wrong clock.
 WRONG_FIELD = 1
 NEEDED = ("DIM0_UTC", "ACCUMULATION_TIME", "DATA_UNITS", *ARRAYS)
@@ -109,8 +111,14 @@ def _part(granule: Granule, span: Span | None) -> xr.Dataset:
     cube = ("et", "energy", "look")
     names = ("DATA", "DATA_SIGMA", "BACKGROUND", "BACKGROUND_SIGMA", "DIM1_E", "DIM2_ELEVATION", "DIM2_AZIMUTH_DESPUN")
     own = ("rate", "rate_sigma", "background", "background_sigma", "energy", "elevation", "azimuth")
-    arrays = {short: (cube, part.physical(name)[chosen]) for short, name in zip(own, names, strict=True)}
+    arrays = {short: (cube, _measured(part, name, chosen)) for short, name in zip(own, names, strict=True)}
     return xr.Dataset(arrays | _head(part, chosen, granule), coords={"et": et[rows]})
+
+
+def _measured(part: Table, name: str, chosen: NDArray[np.intp]) -> NDArray[np.float64]:
+    """A column, NaN where the label's constant says or what no rate can be."""
+    values = part.physical(name)[chosen]
+    return np.where(np.abs(values) < LARGEST, values, np.nan)
 
 
 def _head(
@@ -128,9 +136,18 @@ def _head(
         "accumulation": (("et",), part["ACCUMULATION_TIME"][chosen].astype(np.int32)),
         "issues": (("et",), np.where(issues == ISSUES_MISSING, 0, issues).astype(np.uint32)),
         "source_background": (("et",), part["SOURCE_BACKGROUND"][chosen]),
+        "mcp_voltage": (("et", "plate"), _voltages(part, chosen)),
         "mag_vector": (("et", "xyz"), vector),
         "mag_wrong": (("et",), np.full(n, wrong and "MAG_VECTOR" in part)),
     }
+
+
+def _voltages(part: Table, chosen: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Voltages of three plates; of a low rate record that of all it may be of."""
+    if "MCP_VOLTAGE" not in part:
+        return np.zeros((chosen.size, 3))
+    volts = part.physical("MCP_VOLTAGE")[chosen].reshape(chosen.size, -1)
+    return np.broadcast_to(volts, (chosen.size, 3)) if volts.shape[1] in (1, 3) else np.zeros((chosen.size, 3))
 
 
 LEVEL_3 = RawFormat(

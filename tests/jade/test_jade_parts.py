@@ -213,7 +213,7 @@ def test_electron_moments_of_a_kappa_distribution(temperature: float) -> None:
     flux = [
         sum(
             w * forward.energy_flux(state, look, np.asarray(e), -5.0, still, forward.M_E)[0, 0]
-            for e, w in zip(row, weights)
+            for e, w in zip(row, weights, strict=True)
         )
         for row in energy
     ]

@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from jade_scene import CLOCK, PASS, Loop, electron_rate, granules
+from jade_scene import CLOCK, PASS, Loop, called, electron_rate, granules, tables
 
-from instruments.jade import layout, level3, raw, raw_write
+from instruments.jade import INSTRUMENT, calibrate, chain, layout, level3, level3_write, raw, raw_write
+from instruments.jade.schemas import ELECTRON_RATE
 from pipeline.clock import Span
+from pipeline.dataset import check
+from pipeline.dataset.context import add_context
 from pipeline.errors import InputError
 
 RNG = np.random.default_rng(7)
@@ -22,14 +25,14 @@ START = PASS.et + np.arange(6.0)
 
 def hrs(folder: Path, start=START, **columns) -> Path:
     codes = RNG.integers(0, 256, (len(start), 64, 51))
-    own = {"DATA": codes, "ACCUMULATION_TIME": 1, "PACKET_MODE": 2, "PACKET_SPECIES": -1, "COMPRESSION": 1}
+    own = {"DATA": codes, "ACCUMULATION_TIME": 1, "PACKET_MODE": 2, "COMPRESSION": 1}
     return raw_write.write_level2(folder, "HRS_ELC_ALL", start, own | columns, CLOCK)
 
 
 def ion(folder: Path, start, species, sweep) -> Path:
     data = RNG.integers(0, 256, (len(start), 32, 78))
     own = {
-        "DATA": data, "ACCUMULATION_TIME": 60, "PACKET_MODE": 1, "PACKET_SPECIES": np.asarray(species), "COMPRESSION": 2,
+        "DATA": data, "ACCUMULATION_TIME": 60, "PACKET_MODE": 1, "COMPRESSION": 2, "PACKET_SPECIES": np.array(species),
         "SWEEP_TABLE": np.repeat(np.asarray(sweep)[:, None], 3, axis=1),
     }  # fmt: skip
     return raw_write.write_level2(folder, "LRS_ION_ANY", np.asarray(start), own, CLOCK)
@@ -140,6 +143,17 @@ def test_another_shape_of_data_is_refused(tmp_path: Path) -> None:
         raw.read_electrons([granule], None, CLOCK)
 
 
+@pytest.mark.parametrize(("kind", "read"), [("HLC_ION_TOF", raw.read_tof), ("HLS_ION_LOG", raw.read_logicals)])
+def test_times_of_flight_and_logicals_are_read_as_written(tmp_path: Path, kind: str, read) -> None:
+    shape = layout.KINDS[kind].shape
+    data = RNG.integers(0, 256, (6, *shape))
+    own = {"DATA": data, "ACCUMULATION_TIME": 1, "PACKET_MODE": 1, "PACKET_SPECIES": 9}
+    granule = raw.open_level2(raw_write.write_level2(tmp_path, kind, START, own, CLOCK), CLOCK)
+    found = read([granule], Span(START[1], START[5]), CLOCK)
+    np.testing.assert_array_equal(found["code"].values, data[1:5])
+    assert found["code"].dims == ("et", "energy", "bin")
+
+
 # Level 3
 
 
@@ -200,6 +214,40 @@ def test_level_3_of_other_units_is_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(InputError, match="counts per second"):
         level3.open_level3(path, CLOCK)
+
+
+@pytest.mark.parametrize("version", [3, 4])
+def test_rates_go_to_level_3_and_come_back(loop: Loop, tmp_path: Path, version: int) -> None:
+    rate = loop.products["jade.electron_rate"].isel(et=slice(4, 30))
+    edges = chain.energies(tables()["energy_electrons"])[1]
+    labels = level3_write.write_electrons(tmp_path, rate, loop.scene.geometry, edges, version=version)
+    assert [p.name[8:19] for p in labels] == ["HRS_ELC_ALL", "LRS_ELC_ANY"]
+    size = labels[1].with_suffix(".DAT").stat().st_size // int((rate["mode"].values == 1).sum())
+    assert size == (160_036 if version == 3 else layout.row_bytes(layout.level3("LRS_ELC_ANY", 4)))
+    found = level3.read_level3([level3.open_level3(p, CLOCK) for p in labels], None, CLOCK)
+    back = called(
+        calibrate.electron_rate_from_archive, tables(), raw=found, geometry=loop.scene.geometry, span=loop.scene.span
+    )
+    np.testing.assert_allclose(back["et"].values, rate["et"].values, atol=1e-3)
+    for name in ("rate", "rate_random", "background", "energy_per_charge", "exposure"):
+        np.testing.assert_allclose(back[name].values, rate[name].values, rtol=1e-6, atol=1e-6, err_msg=name)
+    missing = np.isnan(back["rate"].values)
+    np.testing.assert_array_equal(missing, np.isnan(rate["rate"].values))
+    turned = (back["azimuth_despun"].values - rate["azimuth_despun"].values + 180.0) % 360.0 - 180.0
+    assert np.abs(turned).max() < 0.2  # half a step of energy later
+    _, table = level3.open_table(labels[0])
+    np.testing.assert_allclose(table["SC_SPIN_PERIOD"], 30.0, rtol=1e-3)
+    axes = table["J2000_TO_JSSRTP"].reshape(-1, 3, 3).astype(float)
+    np.testing.assert_allclose(axes @ np.swapaxes(axes, 1, 2), np.broadcast_to(np.eye(3), axes.shape), atol=1e-6)
+    position = table["SC_POS_JUPITER_J2000XYZ"].astype(float)
+    along = np.einsum("nij,nj->ni", axes, position) / 71492.0
+    np.testing.assert_allclose(along[:, 0], table["SC_POS_R"], rtol=1e-5)
+    np.testing.assert_allclose(along[:, 1:], 0.0, atol=1e-6)
+    check.check(
+        check.finish(
+            add_context(back, ELECTRON_RATE, loop.scene.geometry, CLOCK), ELECTRON_RATE, INSTRUMENT.flags, {}
+        ), ELECTRON_RATE, INSTRUMENT.flags,
+    )  # fmt: skip
 
 
 # Segments
