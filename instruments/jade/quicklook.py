@@ -102,7 +102,10 @@ def electrons(flux: xr.Dataset) -> Figure:
     values = _mean(_good(flux), 2)[:, np.argsort(energy)]
     _spectrogram(axes[0], flux, values, _step_edges(energy), UNIT, "energy  (eV)")
     axes[0].set_yscale("log")
-    axes[0].set_title("electrons, mean over looks; narrow columns: high rate", fontsize=9)
+    axes[0].set_title(
+        "electrons, mean over looks; narrow columns: high rate; white: no data, or background above the signal",
+        fontsize=9,
+    )
     _finish(axes)
     return figure
 
@@ -146,6 +149,8 @@ def ions(flux: xr.Dataset) -> Figure:
 
 def moments(electron: xr.Dataset | None, ion: xr.Dataset | None) -> Figure:
     """Density and temperature of electrons and ions with their uncertainty, and the ions' speed beyond corotation."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
     figure, axes = _panels(3, 2.4)
     if electron is not None:
         for panel, name in zip(axes, ("density", "temperature"), strict=False):
@@ -163,6 +168,9 @@ def moments(electron: xr.Dataset | None, ion: xr.Dataset | None) -> Figure:
         panel.set_ylabel(label)
     for panel in axes[:2]:
         panel.set_yscale("log")
+        panel.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        panel.yaxis.set_minor_formatter(NullFormatter())
     if axes[0].lines:
         axes[0].legend(ncols=4, fontsize=8, frameon=False)
     _finish(axes)

@@ -99,7 +99,9 @@ def truth_tables(et: float) -> Known:
 
 def electrons(scene: Scene, folder: Path, reach: float, known: Known, rng: Generator) -> Iterator[Truth]:
     """High rate about closest approach, low rate before and after."""
-    first, last = (np.floor(scene.pass_.et + side * min(reach, 0.8 * (scene.span.duration / 2))) for side in (-1, 1))
+    # A short scene has some of both; one that ends before closest approach has low rate only.
+    near = min(reach, scene.span.duration / 4.0)
+    first, last = np.floor(np.clip(scene.pass_.et + np.array([-near, near]), scene.span.start, scene.span.stop))
     fast = np.arange(first, last) + 0.5
     before = np.arange(first - ELECTRON_SECONDS / 2, scene.span.start + ELECTRON_SECONDS / 2, -float(ELECTRON_SECONDS))
     after = np.arange(last + ELECTRON_SECONDS / 2, scene.span.stop - ELECTRON_SECONDS / 2, float(ELECTRON_SECONDS))
@@ -108,7 +110,7 @@ def electrons(scene: Scene, folder: Path, reach: float, known: Known, rng: Gener
     low = low_rate(scene, slow, known, rng)
     lost = rng.choice(np.arange(5, fast.size - 5), 2, replace=False) if fast.size > 30 else np.zeros(0, int)
     issues = np.zeros(fast.size, np.uint32)
-    issues[fast.size // 3] = UNSOUND
+    issues[fast.size // 3 : fast.size // 3 + 1] = UNSOUND
     kept = np.setdiff1d(np.arange(fast.size), lost)
     lower = known["compression"]["lower_16"], known["compression"]["lower_32"]
     head = {"PACKET_SPECIES": -1, "MCP_COMMANDED_VALUE": PLATE_DAC}
@@ -128,6 +130,8 @@ def electrons(scene: Scene, folder: Path, reach: float, known: Known, rng: Gener
 
 def write_days(folder: Path, kind: str, middle: Array, columns: dict[str, object], scene: Scene) -> None:
     """One product for each UTC day of records about times; accumulations last so many seconds of the clock."""
+    if len(middle) == 0:
+        return
     half = float(np.asarray(columns["ACCUMULATION_TIME"])) * 32768.0
     start = scene.clock.to_et(scene.clock.to_ticks(middle) - half)
     day = np.array([t[:8] for t in np.atleast_1d(format_utc(start, 0, day_of_year=True))])
@@ -148,7 +152,7 @@ def high_rate(scene: Scene, et: Array, known: Known, rng: Generator) -> tuple[Co
     volts = float(known["mcp"]["slope"][0] * PLATE_DAC + known["mcp"]["offset"][0])
     factor = known["geometric_factor"]["electrons"]
     parts = []
-    for start in range(0, et.size, CHUNK):
+    for start in range(0, max(1, et.size), CHUNK):
         some = et[start : start + CHUNK]
         flux = np.empty((some.size, 64, 48))
         for step in range(64):
@@ -160,7 +164,7 @@ def high_rate(scene: Scene, et: Array, known: Known, rng: Generator) -> tuple[Co
             flux[:, step] = sum(
                 w * energy_flux(state, look, np.asarray(energy[step, k]), lift, own, M_E) for k, w in enumerate(weights)
             )
-        gain = factor * efficient(known["efficiency_electrons"], middle, volts, float(some[0]))[:, None]
+        gain = factor * efficient(known["efficiency_electrons"], middle, volts, scene.pass_.et)[:, None]
         belts = penetrating(some, scene.pass_.et)[:, None, None]
         true = flux * gain
         seen = counter(true + known["background"]["ratio"] * belts, tau) * live
@@ -190,7 +194,7 @@ def low_rate(scene: Scene, et: Array, known: Known, rng: Generator) -> Counted:
             flux[:, step] += w * (energy_flux(state, look, np.asarray(energy[step, k]), lift, own, M_E) @ weights)
     gain = (
         known["geometric_factor"]["electrons"][sensor]
-        * efficient(known["efficiency_electrons"], middle, volts, float(et[0]))[:, None]
+        * efficient(known["efficiency_electrons"], middle, volts, scene.pass_.et)[:, None]
     )
     seconds = np.arange(ELECTRON_SECONDS) - ELECTRON_SECONDS / 2
     hits = sector_hits(scene, et, seconds, axes, electron_vectors(known)[sensor], lambda along: turn_of(along) * 48)
@@ -324,7 +328,7 @@ def ion_counts(scene: Scene, et: Array, species: int, known: Known, rng: Generat
             flux[:, step] += w * (energy_flux(state, look, at, lift, own, mass * U) @ share)
     gain = (
         known["geometric_factor"]["ions"]
-        * efficient(known["efficiency_ions"], middle, volts, float(et[0]), species)[:, None]
+        * efficient(known["efficiency_ions"], middle, volts, scene.pass_.et, species)[:, None]
     )
     sectors = known["look_ions"]["sectors"].astype(int)
     first = np.append(0, np.cumsum(sectors))
