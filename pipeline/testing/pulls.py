@@ -362,7 +362,8 @@ def _discrete(
     def beside(which: str, dataset: xr.Dataset) -> Floats | None:
         if f"{name}_{which}" not in dataset:
             return None
-        part = dataset[f"{name}_{which}"].astype(np.float64).broadcast_like(product[name])
+        # Times of product and truth differ by ticks of the clock: each is broadcast like its own.
+        part = dataset[f"{name}_{which}"].astype(np.float64).broadcast_like(dataset[name])
         return np.asarray(part.transpose(*product[name].dims).values)
 
     rng = np.random.default_rng([20160827, zlib.crc32(name.encode())])

@@ -1,0 +1,156 @@
+"""Level 3 of the archive, counts per second: reader by label (README.md, "Level 3"); the writer is `raw_write`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from instruments.jade.layout import ANODES, ARRAYS, ENERGIES, ISSUES_MISSING, check_rjw
+from instruments.jade.raw import EVENTS, SIMULATED
+from pipeline.clock import Sclk, Span, parse_utc
+from pipeline.errors import InputError
+from pipeline.formats.defects import corrected
+from pipeline.formats.pds3 import Label, read_label
+from pipeline.formats.pds3_table import Table, read_table
+from pipeline.instrument import Granule, RawFormat
+
+NAME = re.compile(r"(JAD_L30_([A-Z]{3}_ELC_(?:ALL|ANY))_CNT_(\d{7}))_V(\d{2})\.LBL", re.IGNORECASE)
+# Of the magnetic field.
+FILL = 9_990_000.0
+# Beyond any rate, energy or angle: fill values of the archive that its labels state differ.
+LARGEST = 1e12
+# Of the archive's versions the first was despun with a wrong clock.
+WRONG_FIELD = 1
+NEEDED = ("DIM0_UTC", "ACCUMULATION_TIME", "DATA_UNITS", *ARRAYS)
+COUNTS_PER_SECOND = 2
+
+
+def open_table(path: Path) -> tuple[Label, Table]:
+    """Label and table; raises InputError if either cannot be used."""
+    label, _ = corrected(read_label(path))
+    table = read_table(label)
+    block = next(b["TABLE"] for b in (label, *label.objects("FILE")) if "TABLE" in b)
+    check_rjw(label, table.columns, int(block["ROW_BYTES"]))
+    for name in NEEDED:
+        if name not in table:
+            raise InputError(path, "the table has no such column", name)
+    if table.columns["DATA"].shape != (ENERGIES, ANODES):
+        raise InputError(path, f"DATA is {table.columns['DATA'].shape} per record, not {(ENERGIES, ANODES)}", "DATA")
+    return label, table
+
+
+def times(table: Table, path: Path) -> NDArray[np.float64]:
+    """Et of the centre of each record; raises InputError for a text that is no time."""
+    try:
+        return np.asarray(parse_utc([t.decode("latin-1") for t in table["DIM0_UTC"].tolist()]))
+    except ValueError as error:
+        raise InputError(path, str(error), "DIM0_UTC") from error
+
+
+def open_level3(path: Path, clock: Sclk) -> Granule:
+    """Open a label and look at its table's times: `RawFormat.open`."""
+    del clock  # times are UTC
+    match = NAME.fullmatch(path.name)
+    if match is None:
+        raise InputError(path, "is not named JAD_L30_<MODE>_ELC_<TYPE>_CNT_YYYYDDD_Vnn.LBL")
+    label, table = open_table(path)
+    data, _ = label.pointer("TABLE")
+    if table.rows == 0:
+        raise InputError(data, "holds no whole record")
+    centre, half = times(table, data), table["ACCUMULATION_TIME"] / 2.0
+    units = set(table["DATA_UNITS"].tolist())
+    if units != {COUNTS_PER_SECOND}:
+        raise InputError(data, f"units of code {sorted(units)}, counts per second (2) expected", "DATA_UNITS")
+    meta = {"version": int(match[4]), "simulated": "SIMULATED" in label.text.upper()}
+    files = {"label": path, "data": data}
+    start, stop = float((centre - half).min()), float((centre + half).max())
+    return Granule("jade", LEVEL_3.name, match[1].lower(), int(match[4]), start, stop, files, meta=meta)
+
+
+def read_level3(granules: Sequence[Granule], span: Span | None, clock: Sclk) -> xr.Dataset:
+    """Read electron rates of level 3: `RawFormat.read`.
+
+    Returns
+    -------
+    xr.Dataset
+        ``rate``, ``rate_sigma``, ``background``, ``background_sigma`` (et, energy, look) in 1/s, NaN where filled;
+        ``energy``, ``elevation``, ``azimuth`` (et, energy, look); ``mode``, ``accumulation``, ``issues``,
+        ``source_background`` (et); ``mag_vector(et, xyz)`` nT, despun, NaN where there is none or, of version 1, where
+        it is wrong, which ``mag_wrong(et)`` says; ``events(happened, event)`` at ``et_event``.
+
+    Raises
+    ------
+    InputError
+        if a file cannot be used.
+    """
+    del clock
+    parts = [_part(g, span) for g in granules]
+    whole = xr.concat(parts, "et").sortby("et")
+    et = whole["et"].values
+    same = np.append(False, np.diff(et) == 0) if et.size else np.zeros(0, bool)
+    events = np.zeros((et.size, len(EVENTS)), np.int32)
+    events[:, EVENTS.index("records")] = 1
+    events[same, EVENTS.index("records_repeated")] = 1
+    whole["events"] = ("happened", "event"), events
+    origin = {"simulated": SIMULATED} if any(g.meta.get("simulated") for g in granules) else {}
+    return whole.assign_coords(et_event=("happened", et), event=list(EVENTS)).isel(et=~same).assign_attrs(origin)
+
+
+def _part(granule: Granule, span: Span | None) -> xr.Dataset:
+    """Records of one file with their centre in a span."""
+    _, table = open_table(granule.files["label"])
+    et = times(table, granule.files["data"])
+    rows = np.flatnonzero(np.ones(et.shape, bool) if span is None else span.contains(et))
+    part = table.part(int(rows.min(initial=0)), int(rows.max(initial=-1)) + 1)
+    chosen = rows - int(rows.min(initial=0))
+    cube = ("et", "energy", "look")
+    names = ("DATA", "DATA_SIGMA", "BACKGROUND", "BACKGROUND_SIGMA", "DIM1_E", "DIM2_ELEVATION", "DIM2_AZIMUTH_DESPUN")
+    own = ("rate", "rate_sigma", "background", "background_sigma", "energy", "elevation", "azimuth")
+    arrays = {short: (cube, _measured(part, name, chosen)) for short, name in zip(own, names, strict=True)}
+    return xr.Dataset(arrays | _head(part, chosen, granule), coords={"et": et[rows]})
+
+
+def _measured(part: Table, name: str, chosen: NDArray[np.intp]) -> NDArray[np.float64]:
+    """A column, NaN where the label's constant says or what no rate can be."""
+    values = part.physical(name)[chosen]
+    return np.where(np.abs(values) < LARGEST, values, np.nan)
+
+
+def _head(
+    part: Table, chosen: NDArray[np.intp], granule: Granule
+) -> dict[str, tuple[tuple[str, ...], NDArray[np.generic]]]:
+    n = chosen.size
+    wrong = granule.meta["version"] <= WRONG_FIELD
+    vector = np.full((n, 3), np.nan)
+    if "MAG_VECTOR" in part and not wrong:
+        vector = part.physical("MAG_VECTOR")[chosen]
+        vector[(np.abs(vector) >= FILL).any(axis=1)] = np.nan
+    issues = part["ISSUES"][chosen] if "ISSUES" in part else np.zeros(n, np.uint32)
+    return {
+        "mode": (("et",), part["PACKET_MODE"][chosen]),
+        "accumulation": (("et",), part["ACCUMULATION_TIME"][chosen].astype(np.int32)),
+        "issues": (("et",), np.where(issues == ISSUES_MISSING, 0, issues).astype(np.uint32)),
+        "source_background": (("et",), part["SOURCE_BACKGROUND"][chosen]),
+        "mcp_voltage": (("et", "plate"), _voltages(part, chosen)),
+        "mag_vector": (("et", "xyz"), vector),
+        "mag_wrong": (("et",), np.full(n, wrong and "MAG_VECTOR" in part)),
+    }
+
+
+def _voltages(part: Table, chosen: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Voltages of three plates; of a low rate record that of all it may be of."""
+    if "MCP_VOLTAGE" not in part:
+        return np.zeros((chosen.size, 3))
+    volts = part.physical("MCP_VOLTAGE")[chosen].reshape(chosen.size, -1)
+    return np.broadcast_to(volts, (chosen.size, 3)) if volts.shape[1] in (1, 3) else np.zeros((chosen.size, 3))
+
+
+LEVEL_3 = RawFormat(
+    "jade.l30_electrons", "Level 3, electrons, counts per second",
+    r"JAD_L30_(HRS|LRS)_ELC_(ALL|ANY)_CNT_\d{7}_V\d{2}\.LBL", open_level3, read_level3, level="calibrated",
+)  # fmt: skip

@@ -1,0 +1,295 @@
+"""Moments of the distributions, corrected for what the spacecraft adds: its velocity and its potential (step 8)."""
+
+from __future__ import annotations
+
+from typing import Annotated, NamedTuple
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from calibration.tables import Table
+from instruments.jade import chain, looks
+from instruments.jade.cells import Cells, Moments, cells_of, corrected, ion_errors
+from instruments.jade.chain import Array
+from instruments.jade.schemas import BY_TABLE, NO_DEFLECTION, PARTIAL, flag
+from pipeline.dataset.quality import Quality
+from pipeline.geometry import Geometry
+from pipeline.instrument import Product, step
+
+# Bits under which a sample does not enter a moment.
+BAD = int(Quality.MISSING | Quality.SUSPECT | Quality.SATURATED)
+COVERED = 0.95
+# System III (1965): 870.536 degrees per day of 86400 s (Seidelmann and Divine 1977, Geophys. Res. Lett. 4, 65).
+OMEGA = np.radians(870.536) / 86400.0
+EV = chain.ELEMENTARY_CHARGE
+# Steps at the low end whose trend is taken to go on below them.
+FLOOR = 14
+
+
+@step(produces="jade.electron_moments", over="segment", version=1)
+def electron_moments(
+    flux: Annotated[xr.Dataset, Product("jade.electron_flux")],
+    energy_electrons: Table,
+    spacecraft: Table,
+    *,
+    low_energy_cut: float = 100.0,
+) -> xr.Dataset:
+    """Density, pressure and temperature of electrons from the mean over all looks, taken as isotropic.
+
+    Energies are lowered by what the potential adds. Below the cut (at the instrument, eV) and below twice the
+    potential nothing is used: photoelectrons. The trend of the phase-space density at the lowest energies used is
+    taken to go on to zero energy; half of what this adds is the ``structured`` uncertainty.
+    """
+    edges = chain.energies(energy_electrons)[1]
+    density = flux["phase_space_density"].values.astype(float)
+    good = np.isfinite(density) & ((flux["quality"].values & np.uint32(BAD)) == 0)
+    number = good.sum(axis=2)
+    known = isotropic(flux, density, good)
+    potential, volts = float(spacecraft["potential"].value), float(spacecraft["potential"].sigma)
+    scale = 1.0 + float(energy_electrons["scale"].sigma)
+    used = edges[1:] >= max(low_energy_cut, 2.0 * potential) * (1.0 - 1e-9)
+    found = spherical(known.mean, edges, used, potential)
+    random = spherical_errors(found, known)
+    bare = spherical(known.mean, edges, used, potential, floor=False)
+    others = [
+        spherical(known.mean / scale**2, edges * scale, used, potential),
+        spherical(known.mean, edges, used, potential + volts),
+        spherical(known.mean + known.common, edges, used, potential),
+    ]
+    coverage = (good & used[None, :, None]).sum(axis=(1, 2)) / max(1, int(used.sum()) * density.shape[2])
+    quality = np.bitwise_or.reduce(flux["quality"].values & np.uint32(KEPT), axis=(1, 2))
+    missing = ~(found.density > 0) | (((number > 0) & used).sum(axis=1) < used.sum() / 2)
+    quality |= flag(missing, Quality.MISSING) | flag(coverage < COVERED, PARTIAL.mask)
+    data: dict[str, tuple[tuple[str, ...], NDArray[np.generic]]] = {"quality": (("et",), quality)}
+    for name in ("density", "pressure", "temperature"):
+        value = getattr(found, name)
+        moved = [getattr(other, name) - value for other in others]
+        floor = getattr(bare, name) - value
+        for suffix, array in (
+            ("", value),
+            ("_random", random[name]),
+            ("_systematic", np.sqrt(sum(m**2 for m in moved))),
+            ("_structured", np.hypot(floor / 2.0, GRID * value)),
+        ):
+            data[name + suffix] = ("et",), np.where(missing, np.nan, array)
+    low = np.full(missing.shape, edges[1:][used].min(initial=np.inf))
+    data |= {"coverage": (("et",), coverage), "low_energy": (("et",), np.where(np.isfinite(low), low, np.nan))}
+    data |= {name: (("et",), flux[name].values) for name in ("mode", "accumulation", "issues")}
+    return xr.Dataset(data, coords={"et": ("et", flux["et"].values)})
+
+
+# Bits that a moment inherits from its samples: circumstances.
+KEPT = int(Quality.CALIBRATION_EXTRAPOLATED | Quality.INTERPOLATED) | BY_TABLE.mask | NO_DEFLECTION.mask
+# Relative error of sums over the grid of energies, from kappa distributions summed on it (README.md, step 8).
+GRID = 0.003
+
+
+class Isotropic(NamedTuple):
+    """Mean phase-space densities over looks, s3/m6.
+
+    Attributes
+    ----------
+    mean, variance, common : mean (n, energy), its variance by counts, its error common to all energies.
+    shared : its error by each sensor's background, common to all energies of a record (n, energy, sensor).
+    """
+
+    mean: Array
+    variance: Array
+    common: Array
+    shared: Array
+
+
+def isotropic(flux: xr.Dataset, density: Array, good: NDArray[np.bool_]) -> Isotropic:
+    """Means over the looks that are good."""
+    number = np.maximum(good.sum(axis=2), 1)
+
+    def part(component: str) -> Array:
+        return np.where(good, np.nan_to_num(flux[f"phase_space_density_{component}"].values.astype(float)), 0.0)
+
+    shared = part("structured").reshape(*density.shape[:2], len(looks.SENSORS), looks.PER_SENSOR).sum(axis=3)
+    return Isotropic(
+        np.where(good, density, 0.0).sum(axis=2) / number,
+        (part("random") ** 2).sum(axis=2) / number**2,
+        part("systematic").sum(axis=2) / number,
+        shared / number[:, :, None],
+    )
+
+
+class Spherical(NamedTuple):
+    """Moments of isotropic distributions: density 1/cm3, pressure Pa, temperature eV (n); weights (energy)."""
+
+    density: Array
+    pressure: Array
+    temperature: Array
+    of_density: Array
+    of_pressure: Array
+
+
+def spherical(mean: Array, edges: Array, used: NDArray[np.bool_], potential: float, *, floor: bool = True) -> Spherical:
+    """Moments of phase-space densities (n, energy), s3/m6, at the middles between edges of energy, eV, descending.
+
+    ``n = 4 pi int f w^2 dw``, ``P = (4 pi m / 3) int f w^4 / gamma dw`` in proper speeds w. What is measured in a step
+    is the mean of f w^4, so this is taken as constant in it. `floor`: with what is below the lowest step used, where f
+    goes on as in the lowest steps.
+    """
+    w = chain.proper_speed(edges - potential, chain.ELECTRON_MASS)
+    upper, lower = w[:-1], np.maximum(w[1:], 1.0)
+    middle = upper * lower
+    gamma = np.sqrt(1.0 + middle / chain.LIGHT**2)
+    of_density = np.where(used, 4.0 * np.pi * middle**2 * (1.0 / lower - 1.0 / upper), 0.0)
+    of_pressure = np.where(used, 4.0 * np.pi * chain.ELECTRON_MASS / 3.0 * middle**2 * (upper - lower) / gamma, 0.0)
+    if floor and used.any():
+        last = np.flatnonzero(used)[-FLOOR:]
+        below, square = lower[last[-1]], middle[last]
+        # Least squares of f = a + b w^2 + c w^4 at the lowest steps, integrated from 0 on: weights of these steps.
+        powers = np.arange(3)
+        fit = np.linalg.pinv((square / below**2)[:, None] ** powers).T
+        of_density[last] += 4.0 * np.pi * below**3 * (fit @ (1.0 / (2 * powers + 3)))
+        of_pressure[last] += 4.0 * np.pi * chain.ELECTRON_MASS / 3.0 * below**5 * (fit @ (1.0 / (2 * powers + 5)))
+    n, pressure = mean @ of_density, mean @ of_pressure
+    temperature = np.divide(pressure, n, out=np.full(n.shape, np.nan), where=n > 0) / EV
+    return Spherical(n * 1e-6, pressure, temperature, of_density, of_pressure)
+
+
+def spherical_errors(found: Spherical, known: Isotropic) -> dict[str, Array]:
+    """Random errors of `Spherical` moments: of counts, and of the background that all energies of a record share."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        heat = (found.of_pressure / EV - found.temperature[:, None] * found.of_density) / (found.density[:, None] * 1e6)
+    weights = {
+        "density": np.broadcast_to(found.of_density * 1e-6, heat.shape),
+        "pressure": np.broadcast_to(found.of_pressure, heat.shape),
+        "temperature": heat,
+    }
+    out = {}
+    for name, weight in weights.items():
+        shared = np.einsum("ne,nes->ns", weight, known.shared)
+        out[name] = np.sqrt((known.variance * weight**2).sum(axis=1) + (shared**2).sum(axis=1))
+    return out
+
+
+# Ions
+
+
+@step(produces="jade.ion_moments", over="segment", version=1)
+def ion_moments(
+    flux: Annotated[xr.Dataset, Product("jade.ion_flux")],
+    geometry: Geometry,
+    energy_ions: Table,
+    look_ions: Table,
+    species: Table,
+    spacecraft: Table,
+    *,
+    low_energy_cut: float = 5.0,
+) -> xr.Dataset:
+    """Density, bulk velocity, pressure and temperature of each ion species, in three dimensions.
+
+    Sums over cells of speed and direction in the frame of the spacecraft, energies raised by what the potential took,
+    then moved by the spacecraft's velocity: at closest approach rest is 279 eV for O+. Energies per charge below
+    the cut (V, at the instrument) are left out. What the grid and the cut do is taken off as they do it to a Maxwellian
+    of the moments found; half of that is the ``structured`` uncertainty.
+    """
+    et, kind = flux["et"].values, flux["species"].values.astype(np.intp)
+    at = np.clip(kind, 0, species["mass"].value.size - 1)
+    mass, charge = species["mass"].value[at] * chain.ATOMIC_MASS, species["charge"].value[at]
+    edges = chain.energies(energy_ions)[1]
+    look = looks.ion_looks(look_ions)
+    f = flux["phase_space_density"].values.astype(float)
+    good = np.isfinite(f) & ((flux["quality"].values & np.uint32(BAD)) == 0)
+    low = (edges[1:] >= low_energy_cut)[None, :, None]
+    used = (good & low).astype(float)
+    f = np.where(used > 0, f, 0.0)
+    potential = float(spacecraft["potential"].value)
+
+    def made(values: Array, scale: float, volts: float) -> tuple[Moments, Moments, Cells]:
+        cells = cells_of(edges * scale * charge[:, None], look, mass, charge * volts)
+        plain = cells.sums(values)
+        return corrected(plain, cells, look, used), plain, cells
+
+    found, plain, cells = made(f, 1.0, potential)
+    doubt = np.where(used > 0, np.nan_to_num(flux["phase_space_density_systematic"].values.astype(float)), 0.0)
+    others = [
+        made(f + doubt, 1.0, potential)[0],
+        made(f, 1.0 + float(energy_ions["scale"].sigma), potential)[0],
+        made(f, 1.0, potential + float(spacecraft["potential"].sigma))[0],
+    ]
+    sigma = np.where(used > 0, np.nan_to_num(flux["phase_space_density_random"].values.astype(float)), 0.0)
+    random = ion_errors(plain, cells, sigma)
+    turn = looks.despun_to("IAU_JUPITER", et, geometry)
+    own = geometry.velocity("IAU_JUPITER", et)
+    rigid = np.cross([0.0, 0.0, OMEGA], geometry.position("IAU_JUPITER", et))
+    coverage = used.sum(axis=(1, 2)) / max(1, int(low.sum()) * f.shape[2])
+    shape = _shape(found, mass)
+    data = {
+        "density": _parts(shape["density"], random["density"], shape["density"] - _shape(plain, mass)["density"],
+                          [_shape(o, mass)["density"] - shape["density"] for o in others]),
+        "temperature": _parts(shape["temperature"], random["temperature"] * mass / EV,
+                              shape["temperature"] - _shape(plain, mass)["temperature"],
+                              [_shape(o, mass)["temperature"] - shape["temperature"] for o in others]),
+    }  # fmt: skip
+
+    def turned(vector: Array) -> Array:
+        return np.einsum("nij,nj->ni", turn, vector) * 1e-3
+
+    velocity = turned(found.velocity) + own
+    covariance = np.einsum("nij,njk,nlk->nil", turn, random["velocity"], turn)
+    error = np.sqrt(np.einsum("nii->ni", covariance)) * 1e-3
+    grid = turned(found.velocity - plain.velocity)
+    moved = [turned(o.velocity - found.velocity) for o in others]
+    data["velocity"] = _parts(velocity, error, grid, moved, np.sqrt(shape["temperature"] * EV / mass)[:, None] * 1e-3)
+    data["velocity_corotating"] = {**data["velocity"], "": velocity - rigid}
+    heavy = (found.density * mass)[:, None, None]
+    pressure = np.einsum("nij,njk,nlk->nil", turn, found.spread, turn) * heavy
+    known = (kind >= 0) & (kind < species["mass"].value.size)
+    missing = ~known | ~(plain.density > 0) | ~(found.temperature > 0) | (coverage < 0.5)
+    quality = np.bitwise_or.reduce(flux["quality"].values & np.uint32(KEPT), axis=(1, 2))
+    quality |= flag(missing, Quality.MISSING) | flag(coverage < COVERED, PARTIAL.mask)
+    flat = {f"{n}{'_' if c else ''}{c}": a for n, parts in data.items() for c, a in parts.items()}
+    return by_species(flux, {**flat, "pressure": pressure, "coverage": coverage}, quality, missing, kind)
+
+
+def _shape(m: Moments, mass: Array) -> dict[str, Array]:
+    """Density, 1/cm3, and temperature, eV."""
+    return {"density": m.density * 1e-6, "temperature": m.temperature * mass / EV}
+
+
+def _parts(
+    value: Array, random: Array, grid: Array, moved: list[Array], scale: Array | None = None
+) -> dict[str, Array]:
+    """A moment and its components; the numerical one at least `GRID` of the value (of the thermal speed)."""
+    least = 3.0 * GRID * (np.abs(value) if scale is None else scale)
+    return {
+        "": value,
+        "random": random,
+        "systematic": np.sqrt(sum(m**2 for m in moved)),
+        "structured": np.hypot(grid / 2.0, least),
+    }
+
+
+SPECIES = 8
+
+
+def by_species(
+    flux: xr.Dataset,
+    values: dict[str, Array],
+    quality: NDArray[np.uint32],
+    missing: NDArray[np.bool_],
+    kind: NDArray[np.intp],
+) -> xr.Dataset:
+    """Records to (et, species); a species that was not measured at a time is missing."""
+    et, first, row = np.unique(flux["et"].values, return_index=True, return_inverse=True)
+    column = np.clip(kind, 0, SPECIES - 1)
+    axes: dict[int, tuple[str, ...]] = {1: (), 2: ("xyz",), 3: ("xyz", "xyz_other")}
+    data: dict[str, tuple[tuple[str, ...], NDArray[np.generic]]] = {}
+    inside = (kind >= 0) & (kind < SPECIES)
+    for name, array in values.items():
+        grid = np.full((et.size, SPECIES, *array.shape[1:]), np.nan)
+        keep = inside & ~missing if name != "coverage" else inside
+        grid[row[keep], column[keep]] = array[keep]
+        data[name] = ("et", "species", *axes[array.ndim]), grid
+    bits = np.full((et.size, SPECIES), np.uint32(Quality.MISSING))
+    bits[row[inside], column[inside]] = quality[inside]
+    data["quality"] = ("et", "species"), bits
+    for name in ("mode", "accumulation", "issues"):
+        data[name] = ("et",), flux[name].values[first]
+    return xr.Dataset(data, coords={"et": ("et", et)})

@@ -1,0 +1,119 @@
+"""Scenes of the tests' own, and products made of raw data without the core."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from calibration.tables import Table
+from instruments.jade import INSTRUMENT, calibrate, flux, moments, raw
+from pipeline.clock import Sclk, Span
+from pipeline.dataset import check
+from pipeline.instrument import Granule
+from pipeline.passes import get_pass
+from pipeline.scene import Scene
+
+CLOCK = Sclk.default()
+PASS = get_pass(1)
+Tables = dict[str, Table]
+
+
+@cache
+def _tables() -> Tables:
+    return {p.stem: Table.read(p) for p in INSTRUMENT.tables.glob("*.yaml") if p.stem != "context"}
+
+
+def tables(**changed: Table) -> Tables:
+    return {**_tables(), **changed}
+
+
+def scene(start: float, stop: float) -> Scene:
+    """A stretch of PJ1 between seconds from closest approach."""
+    return Scene(PASS, Span(PASS.et + start, PASS.et + stop), "demo", 0)
+
+
+def called(function, known: Tables, **inputs):
+    """A step with the tables of its arguments' names."""
+    needs = function.__perijove_step__.needs
+    chosen = {n.argument: known[n.name.split(".", 1)[1]] for n in needs if n.kind == "table"}
+    return function(**chosen, **inputs)
+
+
+def field_of(where: Scene) -> xr.Dataset:
+    """The scene's field as mag.field_1s would give it."""
+    et = np.arange(np.floor(where.span.start), np.ceil(where.span.stop)) + 0.5
+    b = where.magnetic_field(et)
+    return xr.Dataset(
+        {"b_j2000": (("et", "xyz"), b), "b_j2000_systematic": (("et", "xyz"), 1e-3 * np.abs(b) + 1.0)},
+        coords={"et": et},
+    )
+
+
+def electron_rate(data: xr.Dataset, where: Scene, known: Tables | None = None, span: Span | None = None, **parameters):
+    return called(
+        calibrate.electron_rate,
+        known or tables(),
+        raw=data,
+        geometry=where.geometry,
+        span=span or where.span,
+        **parameters,
+    )
+
+
+def ion_rate(data: xr.Dataset, where: Scene, known: Tables | None = None, span: Span | None = None):
+    return called(calibrate.ion_rate, known or tables(), raw=data, geometry=where.geometry, span=span or where.span)
+
+
+def fluxes(rate: xr.Dataset, where: Scene, field: xr.Dataset | None, known: Tables | None = None):
+    step = flux.ion_flux if "species" in rate else flux.electron_flux
+    return called(step, known or tables(), rate=rate, field=field, geometry=where.geometry)
+
+
+def moments_of(found: xr.Dataset, where: Scene, known: Tables | None = None, **parameters):
+    if "species" in found:
+        step = moments.ion_moments
+        return called(step, known or tables(), flux=found, geometry=where.geometry, **parameters)
+    return called(moments.electron_moments, known or tables(), flux=found, **parameters)
+
+
+def finished(dataset: xr.Dataset, product: str) -> xr.Dataset:
+    """As the core finishes it, but for the record coordinates."""
+    schema = INSTRUMENT.product(product).schema
+    return check.finish(dataset, schema, INSTRUMENT.flags, {"product": f"{product}/PJ01"})
+
+
+class Loop(NamedTuple):
+    """A simulated stretch of a pass: raw data, truth, and the products made of it."""
+
+    scene: Scene
+    folder: Path
+    raw: dict[str, xr.Dataset]
+    truth: dict[str, xr.Dataset]
+    products: dict[str, xr.Dataset]
+
+
+def granules(folder: Path, kind: str) -> list[Granule]:
+    return [raw.open_level2(p, CLOCK) for p in sorted(folder.rglob(f"JAD_L20_*{kind}*.LBL"))]
+
+
+def looped(where: Scene, folder: Path, seed: int = 4) -> Loop:
+    """Simulate, read, calibrate."""
+    rng = np.random.default_rng(seed)
+    truth = {t.type: t.dataset for t in INSTRUMENT.simulate(where, folder, "demo", rng)}
+    data = {
+        "electron": raw.read_electrons(granules(folder, "ELC"), None, CLOCK),
+        "ion": raw.read_ions(granules(folder, "ION_ANY"), None, CLOCK),
+    }
+    field = field_of(where)
+    products = {
+        "jade.electron_rate": electron_rate(data["electron"], where),
+        "jade.ion_rate": ion_rate(data["ion"], where),
+    }
+    for kind in ("electron", "ion"):
+        products[f"jade.{kind}_flux"] = fluxes(products[f"jade.{kind}_rate"], where, field)
+        products[f"jade.{kind}_moments"] = moments_of(products[f"jade.{kind}_flux"], where)
+    return Loop(where, folder, data, truth, products)

@@ -1,0 +1,183 @@
+"""The closed loop: what is made of simulated raw data against the truth, and that it would notice what is wrong."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+sys.path.insert(0, str(Path(__file__).parent))
+from jade_scene import Loop, electron_rate, field_of, finished, fluxes, ion_rate, moments_of, tables
+
+from calibration.tables import Table
+from instruments.jade import INSTRUMENT, looks
+from pipeline.dataset.quality import Quality
+from pipeline.testing.pulls import Result, compare_to_truth, judge_systematic, systematic_pulls
+
+PRODUCTS = tuple(p.name for p in INSTRUMENT.products)
+
+
+def judged(loop: Loop, product: str, dataset: xr.Dataset | None = None) -> list[Result]:
+    dataset = loop.products[product] if dataset is None else dataset
+    return compare_to_truth(finished(dataset, product), loop.truth[product], INSTRUMENT.product(product).schema)
+
+
+def failed(results: list[Result]) -> set[str]:
+    return {r.variable for r in results if not r.ok}
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_products_are_the_truth_within_their_uncertainty(loop: Loop, product: str) -> None:
+    results = judged(loop, product)
+    assert len(results) > 2
+    assert all(r.ok for r in results), [(r.variable, r.why) for r in results if not r.ok]
+    named = {r.variable for r in results}
+    assert (
+        named
+        >= {
+            "rate": {"rate", "counts"},
+            "flux": {"energy_flux", "number_flux", "phase_space_density", "pitch_angle"},
+            "moments": {"density", "temperature"},
+        }[product.rsplit("_", 1)[1]]
+    )
+
+
+def test_planted_moments_come_back_under_ram_flow_and_potential(loop: Loop) -> None:
+    """Density and temperature of kappa distributions to 2 % in the mean of ten minutes, and the flow to 1 km/s."""
+    ion, true = loop.products["jade.ion_moments"], loop.truth["jade.ion_moments"]
+    for name in ("density", "temperature"):
+        relative = (ion[name].values / true[name].values - 1.0)[:, 3:6]
+        assert np.isfinite(relative).sum() > 20
+        assert np.abs(np.nanmean(relative, axis=0)).max() < 0.02
+    off = np.nanmean((ion["velocity"].values - true["velocity"].values)[:, 3:6], axis=0)
+    assert np.linalg.norm(off, axis=-1).max() < 1.0
+    speed = np.linalg.norm(loop.scene.geometry.velocity("IAU_JUPITER", ion["et"].values), axis=1)
+    assert speed.min() > 55.0  # ram of the spacecraft: 280 eV for O+
+    electron, known = loop.products["jade.electron_moments"], loop.truth["jade.electron_moments"]
+    fast = electron["mode"].values == looks.HRS
+    for name, limit in (("density", 0.03), ("temperature", 0.05)):
+        assert abs(float((electron[name].values[fast] / known[name].values[fast]).mean()) - 1.0) < limit
+
+
+def test_pitch_angles_by_a_wrong_field_of_known_error_stay_within_it(loop: Loop) -> None:
+    field = field_of(loop.scene)
+    rng = np.random.default_rng(3)
+    noise = rng.normal(size=3) * 2e-3 * np.linalg.norm(field["b_j2000"].values, axis=1).mean()
+    wrong = field.assign(
+        b_j2000=field["b_j2000"] + noise, b_j2000_systematic=xr.full_like(field["b_j2000"], np.abs(noise).max())
+    )
+    found = fluxes(loop.products["jade.electron_rate"], loop.scene, wrong)
+    assert failed(judged(loop, "jade.electron_flux", found)) == set()
+    moved = np.abs(found["pitch_angle"].values - loop.products["jade.electron_flux"]["pitch_angle"].values)
+    assert np.nanmax(moved) > 0.02
+
+
+# What the loop must notice
+
+
+def scaled(table: Table, name: str, factor: float) -> Table:
+    return table.replace(**{name: table[name].value * factor})
+
+
+def remade(loop: Loop, kind: str, **changed: Table) -> dict[str, xr.Dataset]:
+    known = tables(**changed)
+    make = electron_rate if kind == "electron" else ion_rate
+    rate = make(loop.raw[kind], loop.scene, known)
+    found = fluxes(rate, loop.scene, field_of(loop.scene), known)
+    return {
+        f"jade.{kind}_rate": rate,
+        f"jade.{kind}_flux": found,
+        f"jade.{kind}_moments": moments_of(found, loop.scene, known),
+    }
+
+
+@pytest.mark.parametrize(
+    ("kind", "table", "quantity", "factor", "product", "seen"),
+    [
+        ("electron", "geometric_factor", "electrons", 2.0, "jade.electron_flux", {"energy_flux", "number_flux"}),
+        ("electron", "timing", "dead_time", 20.0, "jade.electron_rate", {"rate"}),
+        ("electron", "background", "ratio", 1.3, "jade.electron_rate", {"rate"}),
+        ("electron", "spacecraft", "potential", -3.0, "jade.electron_moments", {"density"}),
+        ("ion", "efficiency_ions", "efficiency", 1.3, "jade.ion_moments", {"density"}),
+        ("ion", "species", "mass", 1.1, "jade.ion_moments", {"density"}),
+    ],
+)
+def test_a_wrong_table_is_noticed(loop: Loop, kind, table, quantity, factor, product, seen) -> None:
+    made = remade(loop, kind, **{table: scaled(tables()[table], quantity, factor)})
+    assert failed(judged(loop, product, made[product])) >= seen
+
+
+@pytest.mark.parametrize("kind", ["electron", "ion"])
+def test_a_halved_uncertainty_is_noticed(loop: Loop, kind: str) -> None:
+    rate = loop.products[f"jade.{kind}_rate"]
+    halved = rate.assign(rate_random=rate["rate_random"] * 0.5, counts_random=rate["counts_random"] * 0.5)
+    assert failed(judged(loop, f"jade.{kind}_rate", halved)) >= {"rate"}
+
+
+def test_half_a_step_of_the_compression_is_noticed(loop: Loop) -> None:
+    lower = tables()["compression"]
+    middle = {
+        n: lower[n].value + np.round(np.diff(lower[n].value, append=2 * lower[n].value[-1]) / 2)
+        for n in ("lower_16", "lower_32")
+    }
+    made = remade(loop, "ion", compression=lower.replace(**middle))
+    assert failed(judged(loop, "jade.ion_rate", made["jade.ion_rate"])) >= {"counts"}
+
+
+def test_pitch_angles_of_the_wrong_sign_are_noticed(loop: Loop) -> None:
+    found = loop.products["jade.electron_flux"]
+    turned = found.assign(pitch_angle=180.0 - found["pitch_angle"])
+    assert failed(judged(loop, "jade.electron_flux", turned)) == {"pitch_angle"}
+
+
+def test_pitch_angles_a_second_late_are_noticed(loop: Loop) -> None:
+    found = loop.products["jade.electron_flux"]
+    late = found.assign(pitch_angle=found["pitch_angle"].copy(data=np.roll(found["pitch_angle"].values, 1, axis=0)))
+    assert failed(judged(loop, "jade.electron_flux", late)) == {"pitch_angle"}
+
+
+def test_ions_not_moved_by_the_spacecraft_are_noticed(loop: Loop) -> None:
+    found = loop.products["jade.ion_moments"]
+    own = loop.scene.geometry.velocity("IAU_JUPITER", found["et"].values)
+    still = found.assign(velocity=found["velocity"] - xr.DataArray(own, dims=("et", "xyz")))
+    assert failed(judged(loop, "jade.ion_moments", still)) == {"velocity"}
+
+
+# Systematic
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["electron", "ion"])
+def test_systematic_uncertainty_is_what_the_tables_make(loop: Loop, kind: str) -> None:
+    """Two hundred draws of all tables on a few records."""
+    index = "et" if kind == "electron" else "record"
+    data = loop.raw[kind]
+    some = data.isel({index: slice(60, 64) if kind == "electron" else slice(3, 6)})
+    rng = np.random.default_rng(11)
+    make = electron_rate if kind == "electron" else ion_rate
+    field = field_of(loop.scene)
+
+    def made(known):
+        return fluxes(make(some, loop.scene, known), loop.scene, field, known)
+
+    schema = INSTRUMENT.product(f"jade.{kind}_flux").schema
+    nominal = made(tables())
+    draws = (made({n: t.draw(rng) for n, t in tables().items()}) for _ in range(200))
+    found = systematic_pulls(draws, nominal, schema)
+    results = judge_systematic([], found)
+    assert results == []
+    for name in ("energy_flux", "number_flux", "phase_space_density"):
+        assert 0.85 < found[name] < 1.15, found
+
+
+def test_missing_is_nan_and_flagged(loop: Loop) -> None:
+    rate = loop.products["jade.ion_rate"]
+    missing = (rate["quality"].values & np.uint32(Quality.MISSING)) != 0
+    np.testing.assert_array_equal(np.isnan(rate["rate"].values), missing)
+    whole = missing.all(axis=(1, 2))
+    assert whole.sum() == 1  # the truncated packet
+    half = missing.all(axis=2).sum(axis=1) == 32
+    assert half.sum() == 1  # the one whose partner was lost
