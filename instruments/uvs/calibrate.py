@@ -28,8 +28,8 @@ from pipeline.instrument import Raw, TableOf, step
 
 # All 30 s that a record takes part in are to be complete.
 HALO = SLOW + SECOND
-# Photons whose geometry is computed at once: their arrays take some 100 MB.
-CHUNK = 500_000
+# Photons whose geometry is computed at once.
+CHUNK = 100_000
 
 RawEvents = Annotated[xr.Dataset, Raw("uvs.edr")]
 
