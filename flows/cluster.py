@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
@@ -62,15 +63,10 @@ class OnDask:
         key = cast("Any", future).key
         at: str | None = None
         began = seen = time.monotonic()
-        while True:
-            done = future.done()
-            try:
-                return future.result(None if done else POLL)
-            except TimeoutError:
-                if done:  # it raised this itself
-                    raise
-            except KilledWorker as error:
-                raise PerijoveError("the worker process died on it each time: out of memory, or a crash") from error
+        # Not by asking for the result with a time limit: Dask's own does not always survive it.
+        finished = threading.Event()
+        future.add_done_callback(lambda _: finished.set())
+        while not finished.wait(POLL):
             at_work = self.client.processing()
             seen = time.monotonic() if at_work else seen
             if time.monotonic() - seen > PATIENCE:
@@ -84,6 +80,10 @@ class OnDask:
                 # A running call cannot be stopped, only its process.
                 self.client.restart_workers([at], timeout=10, raise_for_error=False)
                 raise PerijoveError(f"not done after {timeout:g} s: given up (--timeout)")
+        try:
+            return future.result()
+        except KilledWorker as error:
+            raise PerijoveError("the worker process died on it each time: out of memory, or a crash") from error
 
     def drop(self, futures: list[Future[Any]], timeout: float | None) -> None:
         """Take back calls that have not begun; wait for those that have, which would go on at their worker unseen."""

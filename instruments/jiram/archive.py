@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from calibration.tables import Table
 from instruments.jiram import chain
-from instruments.jiram.calibrate import BANDS, nominal_wavelength
+from instruments.jiram.calibrate import BANDS
 from instruments.jiram.pixels import tie_points
 from instruments.jiram.schemas import INCOMPLETE, PIXELS, SPECTRA, flag
 from pipeline.dataset.quality import Quality
@@ -107,7 +107,7 @@ def spectra_from_archive(
     random, systematic = _with_errors(value, per_unit, spectrum_detector, archive)
     drift = spectrum_dark["drift"].value * np.sqrt(float(archive["cycle"].value)) * exposure / per_unit[0]
     lost = raw["lost"].values[0].repeat(value.shape[-1] // raw.sizes["subframe"], axis=-1)[None, :] | np.isnan(value)
-    um = nominal_wavelength(wavelength)[None]
+    um = chain.nominal_wavelength(wavelength)[None]
     own, bits = _frame(raw)
     return xr.Dataset(
         {

@@ -1,4 +1,4 @@
-"""The steps from raw frames to radiance (equations: `chain`; the order is that of README.md)."""
+"""The steps from raw frames to radiance (equations: `chain`; numbers of steps: README.md)."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def image_background(
 ) -> xr.Dataset:
     """Background frames of the imager, less the table's model of them: what drifts."""
     focal = chain.imager(image_detector, image_dark, bands)
-    return _background_frames(raw, focal, hot_pixels(image_detector), PIXELS, temperature, compression)
+    return _background_frames(raw, focal, chain.hot_pixels(image_detector), PIXELS, temperature, compression)
 
 
 @step(produces="jiram.spectrum_background", over="segment", version=1)
@@ -146,22 +146,9 @@ def spectrum_background(
     compression: Table,
 ) -> xr.Dataset:
     """Background frames of the spectrometer, less the table's model of them."""
-    focal = chain.spectrometer(spectrum_detector, spectrum_dark, nominal_wavelength(wavelength))
+    focal = chain.spectrometer(spectrum_detector, spectrum_dark, chain.nominal_wavelength(wavelength))
     hot = np.zeros(raw["counts"].shape[1:], bool)
     return _background_frames(raw, focal, hot, SPECTRA, temperature, compression)
-
-
-def hot_pixels(detector: Table) -> Mask:
-    """Pixels of the imager, (band, line, sample), that table image_detector lists."""
-    hot = np.zeros((2, 128, 432), bool)
-    line, sample = detector["hot"].value.astype(np.intp).T
-    hot[line // 128, line % 128, sample] = True
-    return hot
-
-
-def nominal_wavelength(table: Table) -> Array:
-    """Wavelengths of the channels at the reference temperature, um."""
-    return np.asarray(table["first"].value + table["step"].value * np.arange(336))
 
 
 # Science frames
@@ -211,25 +198,28 @@ def light_of(frame: Frame, focal: Focal, background: Background, cycle: float) -
     """Counts less background, with noise, saturation and spikes (steps 3 to 6).
 
     Where background was subtracted on board the frame that was subtracted is added again if it is known, so that the
-    interpolated one can take its place; else its noise stays, and the drift since its time, at most a cycle ago.
+    interpolated one can take its place; else its noise stays, and the drift since its time, at most a cycle ago. A
+    frame that is older than a cycle is not the one that was subtracted.
     """
     level, noise, walk = frame.counts, background.variance, background.walk
-    by_table = ~background.measured
+    by_table = unsure = ~background.measured
     if frame.subtracted:
-        shape = level.shape
-        taken = np.full(shape, np.nan) if background.frame is None else background.frame
+        there = background.frame is not None and background.age <= cycle
+        taken = background.frame if there and background.frame is not None else np.full(level.shape, np.nan)
         level = level + np.where(np.isfinite(taken), taken, background.level)
-        known = np.isfinite(taken) & background.measured
-        noise = np.where(known, noise, focal.variance(background.level, 0.0))
-        by_table = ~known
+        # Where that frame was hit or full what it took away is no background.
+        unsure = np.isfinite(taken) & ~background.measured
+        by_table = np.isnan(taken) | ~background.measured
+        noise = np.where(by_table, focal.variance(background.level, 0.0), noise)
     light = level - background.level
     random = np.sqrt(focal.variance(level, frame.quantum) + noise)
     saturated = level >= focal.saturation - RINGING * frame.quantum / np.sqrt(12.0)
     quality = np.full(level.shape, np.uint32(frame.quality)) | flag(frame.lost, Quality.MISSING)
     quality |= flag(saturated, Quality.SATURATED) | flag((level >= focal.linear) & ~saturated, NONLINEAR.mask)
     quality |= flag(by_table, BACKGROUND_TABLE.mask) | flag(background.one_sided & ~by_table, BACKGROUND_ONE_SIDED.mask)
+    quality |= flag(unsure & frame.subtracted, Quality.SUSPECT)
     # What the table's level is off by is not seen where background was subtracted on board.
-    offset = np.where(by_table & (not frame.subtracted), focal.offset_sigma, 0.0)
+    offset = np.where(unsure, focal.offset_sigma, 0.0)
     drift = np.sqrt(np.where(by_table, cycle, walk)) * focal.drift * frame.exposure
     # Pixels that were hit in a background frame have another one; what this adds is their own.
     common = np.median(drift, axis=(1, 2) if drift.ndim == 3 else 0, keepdims=True)
@@ -247,6 +237,12 @@ def gain_of(
         raise CalibrationError(f"exposure of {frame.exposure:g} s is not longer than the time of read-out")
     relative = np.hypot(rate_sigma / rate, float(table.sigma) / effective)
     return effective * rate, relative
+
+
+def hits(frame: Frame, value: Array, sigma: Array) -> Mask:
+    """Pixels that radiation hit, in the frame or in the background frame that was subtracted on board (step 9)."""
+    found = chain.spikes(value, sigma, SPIKE)
+    return found | chain.spikes(-value, sigma, SPIKE) if frame.subtracted else found
 
 
 def _cycle(raw: xr.Dataset) -> float:
@@ -286,7 +282,7 @@ def radiance(
         for an exposure that is not longer than the time of read-out.
     """
     focal = chain.imager(image_detector, image_dark, bands)
-    hot = hot_pixels(image_detector)
+    hot = chain.hot_pixels(image_detector)
     frame = Frame.of(raw, 0, temperature, compression)
     light = light_of(frame, focal, background_of(frame, focal, background), _cycle(raw))
     parity = image_responsivity["parity"]
@@ -303,7 +299,7 @@ def radiance(
         error = np.hypot(error, bands["colour"].value[:, None, None])
     value, per_unit = value / factor, per_unit * factor
     sigma = light.random / per_unit
-    hit = chain.spikes(np.where(hot, np.nan, value), sigma, SPIKE)
+    hit = hits(frame, np.where(hot, np.nan, value), sigma)
     quality = light.quality | flag(hit, Quality.RADIATION) | flag(hot, HOT_PIXEL.mask)
     there = raw["present"].values[0]
     systematic = np.hypot(np.nan_to_num(error * value), light.systematic / per_unit)
@@ -361,7 +357,7 @@ def spectra(
     CalibrationError
         for an exposure that is not longer than the time of read-out.
     """
-    nominal = nominal_wavelength(wavelength)
+    nominal = chain.nominal_wavelength(wavelength)
     focal = chain.spectrometer(spectrum_detector, spectrum_dark, nominal)
     frame = Frame.of(raw, 0, temperature, compression)
     lines = int(raw["slit_lines"].values[0])
@@ -373,7 +369,7 @@ def spectra(
         frame, binned * responsivity.value[None], binned * responsivity.sigma[None], exposure, read_time
     )
     value, sigma = light.counts / per_unit, light.random / per_unit
-    quality = light.quality | flag(chain.spikes(value, sigma, SPIKE), Quality.RADIATION)
+    quality = light.quality | flag(hits(frame, value, sigma), Quality.RADIATION)
     systematic = np.hypot(np.nan_to_num(error * value), light.systematic / per_unit)
     drift = light.drift[0] / per_unit[0]
     warm = frame.temperatures[chain.SPECTROMETER_SENSOR] - float(wavelength["reference_temperature"].value)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.tables import Table
+from instruments.jiram.layout import BANDS, LINES, SAMPLES
 from instruments.jiram.planck import C2
 
 Array = NDArray[np.float64]
@@ -115,6 +116,19 @@ def _scalars(detector: Table, background: Table) -> dict[str, Any]:
     return {n: float(detector[n].value) for n in own} | {n: float(background[n].value) for n in also}
 
 
+def hot_pixels(detector: Table) -> Mask:
+    """Pixels of the imager, (band, line, sample), that table image_detector lists."""
+    hot = np.zeros((2, LINES, SAMPLES), bool)
+    line, sample = detector["hot"].value.astype(np.intp).T
+    hot[line // LINES, line % LINES, sample] = True
+    return hot
+
+
+def nominal_wavelength(table: Table) -> Array:
+    """Wavelengths of the channels at the reference temperature, um."""
+    return np.asarray(table["first"].value + table["step"].value * np.arange(BANDS))
+
+
 def temperatures(counts: NDArray[np.int64], table: Table) -> Array:
     """Temperatures of the sensors, K (..., sensor): polynomials of the counts."""
     coefficient = table["coefficient"].value
@@ -141,7 +155,7 @@ class Background:
     level : counts.
     variance : of its noise, counts^2.
     walk : seconds; the variance of the drift is ``(drift exposure)^2 walk``.
-    frame : what was subtracted on board, if it was and is known: the last frame before; else None.
+    frame, age : the last frame before, counts, spikes included, and seconds since it; None where there is none.
     measured : where frames give it; elsewhere the table alone.
     one_sided : where only frames of one side do.
     """
@@ -150,6 +164,7 @@ class Background:
     variance: Array
     walk: Array
     frame: Array | None
+    age: float
     measured: Mask
     one_sided: Mask
 
@@ -182,7 +197,8 @@ def background_at(et: float, model: Array, times: Array, residual: Array, varian
     last = np.flatnonzero(times <= et)
     frame = counts[last[-1]] if last.size else None
     level = model + np.where(measured, value, 0.0)
-    return Background(level, spread, np.where(measured, walk, np.nan), frame, measured, measured & ~(has1 & has2))
+    age = et - float(times[last[-1]]) if last.size else np.inf
+    return Background(level, spread, np.where(measured, walk, np.nan), frame, age, measured, measured & ~(has1 & has2))
 
 
 def _neighbour(times: Array, residual: Array, side: Mask, place: int) -> tuple[Array, NDArray[np.intp]]:
@@ -256,17 +272,20 @@ def hits_between(frames: Array, sigma: Array, threshold: float) -> Mask:
     """Pixels of background frames that radiation hit: above the same pixel of the lowest other frame.
 
     Within one frame hits cannot be told from the fixed pattern of single pixels. What all pixels of a band or channel
-    share, the drift, is taken off before; of one frame alone nothing is known.
+    share, the drift, is taken off before. In one frame alone only what stands out from the pattern itself is seen.
 
     Parameters
     ----------
     frames : less their model (n, ...), NaN where unusable.
     """
-    if len(frames) < 2:
+    if len(frames) == 0:
         return np.zeros(frames.shape, bool)
     # Over lines and samples of a band, or over the slit of a channel.
     common = np.median(np.nan_to_num(frames), axis=(2, 3) if frames.ndim == 4 else 1, keepdims=True)
     even = frames - common
+    if len(frames) == 1:
+        scatter = np.median(np.abs(np.nan_to_num(even))) / 0.6745  # a standard deviation, if normal
+        return np.asarray(even > threshold * scatter)
     lowest = np.min(np.where(np.isfinite(even), even, np.inf), axis=0)
     return np.asarray(even - lowest > threshold * np.sqrt(2.0) * sigma)
 

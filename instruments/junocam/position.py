@@ -6,8 +6,9 @@ space.
 
 What a label's numbers mean is not documented; the 23 labels of PJ43 and PJ44 tell, for one shift in time along a
 predicted trajectory explains those of one pass to 5 km rms only so: the altitude is that above the nearest point of the
-ellipsoid, the latitude that point's planetographic one, the longitude west in System III (without light time), all at
-the middle of the image (44 km rms or more at its start).
+ellipsoid, the latitude that point's planetographic one, the longitude west in System III, all at the middle of the
+image (44 km rms or more at its start). Whether the longitude is corrected for light time they do not tell; it is taken
+as not.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from scipy.special import erf
 from calibration.tables import Table
 from instruments.mwr.layout import RECEIVERS
 from instruments.mwr.radiometer import Array, brightness
+from pipeline.errors import CalibrationError
 from pipeline.geometry import Geometry
 from pipeline.jupiter.shape import EQUATORIAL_RADIUS, RADII
 
@@ -27,6 +28,8 @@ HALF = 0.05
 PANELS = (
     (0, 4, 2, 8), (4, 9, 2, 14), (9, 16, 2, 20), (16, 26, 2, 24), (26, 45, 2, 24), (45, 90, 3, 24), (90, 180, 3, 16),
 )  # fmt: skip
+# Narrower beams, degrees, fall between the rays.
+NARROWEST = 4.0
 # Widths of a cloud, in place of an infinite path.
 OPEN = 1e4
 # J2000 to galactic axes (Hipparcos catalogue, vol. 1, section 1.5.3, eq. 1.5.11, transposed).
@@ -53,7 +56,15 @@ class Rays:
 
 
 def rays(beam: Table) -> Rays:
-    """Quadrature over the sphere: Gauss-Legendre in the angle from the boresight, even in azimuth."""
+    """Quadrature over the sphere: Gauss-Legendre in the angle from the boresight, even in azimuth.
+
+    Raises
+    ------
+    CalibrationError
+        for a beam without width, which rays cannot resolve, or nodes that do not ascend.
+    """
+    if not (beam["half_power_width"].value > NARROWEST).all() or not (np.diff(beam["angle"].value) > 0.0).all():
+        raise CalibrationError(f"table mwr.beam: widths above {NARROWEST:g} degrees, ascending angles are expected")
     theta, solid, azimuth = [], [], []
     for number, (low, high, nodes, around) in enumerate(PANELS):
         x, w = np.polynomial.legendre.leggauss(nodes)

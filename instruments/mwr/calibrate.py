@@ -16,6 +16,7 @@ from instruments.mwr.schemas import EQUATION, REFERENCE_LOST, flag
 from instruments.mwr.states import HALO, interpolated, physical_temperatures, windows
 from pipeline.clock import Span
 from pipeline.dataset.quality import Quality
+from pipeline.errors import CalibrationError
 from pipeline.instrument import Product, Raw, step
 
 Flags = NDArray[np.uint32]
@@ -109,8 +110,15 @@ def _radiometric(receiver: Table) -> Array:
     """Relative noise of one record (stream): ``1 / sqrt(B tau)``, of a total power radiometer.
 
     Ulaby and Long 2014, Microwave Radar and Radiometric Remote Sensing, ch. 7.
+
+    Raises
+    ------
+    CalibrationError
+        for no bandwidth or integration.
     """
     samples = receiver["bandwidth"].value * 1e6 * float(receiver["integration"].value)
+    if not (samples > 0.0).all():
+        raise CalibrationError("table mwr.receiver: bandwidth and integration must be positive")
     return np.asarray(1.0 / np.sqrt(samples[OF_STREAM]))
 
 

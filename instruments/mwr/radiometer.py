@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.tables import Table
+from pipeline.errors import CalibrationError
 
 Array = NDArray[np.float64]
 
@@ -75,7 +76,15 @@ class Front:
 
 
 def front(physical: dict[str, Array], chain: Table, frequency: Array) -> Front:
-    """The front end from physical temperatures ``load`` (n, receiver) and ``elements`` (n, receiver, element), K."""
+    """The front end from physical temperatures ``load`` (n, receiver) and ``elements`` (n, receiver, element), K.
+
+    Raises
+    ------
+    CalibrationError
+        for a loss that amplifies or a reflection of all there is.
+    """
+    if (chain["loss"].value < 0.0).any() or (chain["reflection"].value >= 1.0).any():
+        raise CalibrationError("table mwr.chain: losses must be 0 dB or more, reflections below 1")
     load = brightness(physical["load"], frequency)
     return Front(
         loss=10.0 ** (chain["loss"].value / 10.0),
@@ -90,7 +99,14 @@ def diode(temperature: Array, noise_diode: Table) -> Array:
     """Brightness of the diodes at the receiver's input, K (n, receiver, diode), from their temperature (n, receiver).
 
     ``T_ND = scale T_0 (1 + linear dT + quadratic dT^2)``
+
+    Raises
+    ------
+    CalibrationError
+        for a diode that adds nothing.
     """
+    if not (noise_diode["scale"].value[:, None] * noise_diode["brightness"].value > 0.0).all():
+        raise CalibrationError("table mwr.noise_diode: the brightness of every diode must be positive")
     warm = (temperature - float(noise_diode["reference_temperature"].value))[:, :, None]
     change = 1.0 + noise_diode["linear"].value * warm + noise_diode["quadratic"].value * warm**2
     return np.asarray(noise_diode["scale"].value[:, None] * noise_diode["brightness"].value * change)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -243,39 +244,54 @@ def _bad_row(file: _File, text: bytes, at: int, columns: int) -> InputError:
     return InputError(file.path, "rows cannot be read", f"byte {at}")
 
 
-def read_rows(
-    granules: Sequence[Granule], span: Span | None, clock: Sclk
-) -> tuple[dict[str, Floats], Floats, xr.Dataset]:
-    """Columns of the rows of a span by name, their et, and what happened to the rows."""
-    parts, times, happened = [], [], []
+@dataclass(frozen=True)
+class Rows:
+    """Rows of a span in time order.
+
+    Parameters
+    ----------
+    place : of the columns, by name.
+    values : columns one after the other, as the parser leaves them (column, n).
+    et : of the rows (n).
+    told : ``events(record, event)``: what happened to the rows; attributes of the dataset.
+    """
+
+    place: dict[str, int]
+    values: Floats
+    et: Floats
+    told: xr.Dataset
+
+    def __getitem__(self, name: str) -> Floats:
+        return self.values[self.place[name]]
+
+    def block(self, first: str, *shape: int) -> Floats:
+        """Columns that stand side by side from `first` on, (n, *shape)."""
+        start = self.place[first]
+        found = self.values[start : start + int(np.prod(shape))]
+        return np.moveaxis(found.reshape(*shape, len(self.et)), -1, 0)
+
+    def dataset(self, data: dict[str, Any], **coords: list[str]) -> xr.Dataset:
+        """Variables along et, with what happened to the rows."""
+        whole = xr.Dataset(data, coords={"et": ("et", self.et, {"units": "s"}), **coords})
+        return whole.merge(self.told).assign_attrs(self.told.attrs)
+
+
+def read_rows(granules: Sequence[Granule], span: Span | None, clock: Sclk) -> Rows:
+    """Rows of a span from files of one kind."""
     kind = str(granules[0].meta["kind"]) if granules else "edr"
-    for granule in granules:
-        file = _look(granule.files["data"], clock)
-        low, high = _part(file, span, clock)
-        numbers, bad = _parse(file, low, high)
-        if file.kind == "edr":
-            _check_clock(file, numbers, low)
-            et = clock.to_et(clock.encode(numbers[:, 0] * TICKS + numbers[:, 1]))
-            crc = numbers[:, -1] != 0
-        else:
-            et, crc = numbers[:, 0] + file.epoch, np.zeros(len(numbers), bool)
-        if np.isnan(et).any():
-            raise InputError(file.path, "a row has no time", f"row {int(np.argmax(np.isnan(et))) + 1} from byte {low}")
-        cut = np.zeros(len(numbers), bool)
-        if file.truncated and high == file.end:
-            cut[-1:] = True
-        late = et < np.maximum.accumulate(et) if len(et) else cut
-        parts.append(numbers)
-        times.append(et)
-        happened.append(np.stack([late, cut, crc, bad], axis=1).astype(np.int32))
     names = [name for name in COLUMNS[kind] if name != "t_utc_doy"]
-    numbers = np.concatenate([np.zeros((0, len(names))), *parts])
-    et, events = np.concatenate([np.zeros(0), *times]), np.concatenate([np.zeros((0, 4), np.int32), *happened])
-    order = np.argsort(et, kind="stable")
+    parts = [_rows_of(_look(g.files["data"], clock), span, clock) for g in granules]
+    parts = parts or [(np.zeros((len(names), 0)), np.zeros(0), np.zeros((0, 4), np.int32))]
+    values, et, events = (np.concatenate(p, axis=-1 if k < 2 else 0) for k, p in enumerate(zip(*parts, strict=True)))
+    order: NDArray[np.intp] = np.argsort(et, kind="stable")
     order = order if span is None else order[span.contains(et[order])]
-    numbers, et, events = numbers[order], et[order], events[order]
+    et, events = et[order], events[order]
     again = np.zeros(et.shape, bool)
     again[1:] = np.diff(et) <= 0.0
+    order = order[~again]
+    # Rows in order, the usual case, are cut out without a copy.
+    run = len(order) > 0 and bool((np.diff(order) == 1).all())
+    values = values[:, order[0] : order[-1] + 1] if run else values[:, order]
     events = np.column_stack([again, events]).astype(np.int32)
     some = events.any(axis=1)
     told = xr.Dataset(
@@ -283,7 +299,27 @@ def read_rows(
         coords={"et_event": ("record", et[some]), "event": list(EVENTS)},
         attrs=_origin(granules),
     )
-    return dict(zip(names, numbers[~again].T, strict=True)), et[~again], told
+    return Rows({name: k for k, name in enumerate(names)}, values, et[~again], told)
+
+
+def _rows_of(file: _File, span: Span | None, clock: Sclk) -> tuple[Floats, Floats, NDArray[np.int32]]:
+    """Columns (column, n), et, and late, cut, checksum, unreadable (n, 4) of a file's rows about a span."""
+    low, high = _part(file, span, clock)
+    numbers, bad = _parse(file, low, high)
+    values, crc = numbers.T, np.zeros(len(numbers), bool)
+    if file.kind == "edr":
+        _check_clock(file, numbers, low)
+        et = clock.to_et(clock.encode(values[0] * TICKS + values[1]))
+        crc = values[-1] != 0
+    else:
+        et = values[0] + file.epoch
+    if np.isnan(et).any():
+        raise InputError(file.path, "a row has no time", f"row {int(np.argmax(np.isnan(et))) + 1} from byte {low}")
+    cut = np.zeros(len(numbers), bool)
+    if file.truncated and high == file.end:
+        cut[-1:] = True
+    late = et < np.maximum.accumulate(et) if len(et) else cut
+    return values, et, np.stack([late, cut, crc, bad], axis=1).astype(np.int32)
 
 
 def _check_clock(file: _File, numbers: Floats, low: int) -> None:
@@ -309,21 +345,20 @@ def read_edr(granules: Sequence[Granule], span: Span | None, clock: Sclk) -> xr.
         ``counts(et, stream)``, NaN where missing or of a packet whose checksum failed; ``state(et, stream)`` (255
         unknown); ``housekeeping(et, sensor)`` in counts, NaN where missing; ``events(record, event)`` at ``et_event``.
     """
-    columns, et, told = read_rows(granules, span, clock)
-    lost = columns["crc_error"] != 0
-    counts = np.stack([columns[f"{s}Cnt"] for s in STREAMS], axis=1)
-    state = np.stack([columns[f"{s}State"] for s in STREAMS], axis=1)
-    legal = (state >= 0) & (state <= (LOAD_BIT | DIODE_BITS)) & (state == np.floor(state)) & ~lost[:, None]
-    sensors = np.stack([columns[name] for name in SENSORS], axis=1)
-    dataset = xr.Dataset(
+    rows = read_rows(granules, span, clock)
+    lost = (rows["crc_error"] != 0)[:, None]
+    state = rows.block(f"{STREAMS[0]}State", len(STREAMS))
+    legal = (state >= 0) & (state <= (LOAD_BIT | DIODE_BITS)) & (state == np.floor(state)) & ~lost
+    counts, sensors = rows.block(f"{STREAMS[0]}Cnt", len(STREAMS)), rows.block(SENSORS[0], len(SENSORS))
+    return rows.dataset(
         {
-            "counts": (("et", "stream"), np.where(lost[:, None], np.nan, counts), {"units": "1"}),
+            "counts": (("et", "stream"), np.where(lost, np.nan, counts), {"units": "1"}),
             "state": (("et", "stream"), np.where(legal, state, UNKNOWN_STATE).astype(np.uint8)),
-            "housekeeping": (("et", "sensor"), np.where(lost[:, None], np.nan, sensors), {"units": "1"}),
+            "housekeeping": (("et", "sensor"), np.where(lost, np.nan, sensors), {"units": "1"}),
         },
-        coords={"et": ("et", et, {"units": "s"}), "stream": list(STREAMS), "sensor": list(SENSORS)},
+        stream=list(STREAMS),
+        sensor=list(SENSORS),
     )
-    return dataset.merge(told).assign_attrs(told.attrs)
 
 
 EDR_FORMAT = RawFormat("mwr.edr", "Hourly raw counts (EDR)", NAME.pattern.replace("DR|RI|RG", "DR"), open_csv, read_edr)

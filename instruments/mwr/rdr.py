@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-from instruments.mwr.layout import COLUMNS, DIODES, NAME, RECEIVERS, SENSORS, STREAMS
+from instruments.mwr.layout import DIODES, NAME, RECEIVERS, SENSORS, STREAMS
 from instruments.mwr.raw import Floats, open_csv, read_rows
 from pipeline.clock import Sclk, Span
 from pipeline.instrument import Granule, RawFormat
@@ -22,28 +22,22 @@ def read_irdr(granules: Sequence[Granule], span: Span | None, clock: Sclk) -> xr
         ``temperature(et, sensor)``; ``antenna_counts``, ``reference_counts``, ``ta``, ``toff`` (et, stream);
         ``deflection`` and ``tnd`` (et, position, diode, stream), position 0 the antenna, 1 the load.
     """
-    columns, et, told = read_rows(granules, span, clock)
-
-    def block(name: str) -> Floats:
-        return np.stack([columns[f"{s}{name}"] for s in STREAMS], axis=1)
-
-    def diodes(form: str) -> Floats:
-        return np.stack([np.stack([block(form.format(d, p)) for d in DIODES], 1) for p in "AR"], axis=1)
-
+    rows = read_rows(granules, span, clock)
+    first, many, three = STREAMS[0], len(STREAMS), len(DIODES)
     per, each = ("et", "stream"), ("et", "position", "diode", "stream")
-    dataset = xr.Dataset(
+    return rows.dataset(
         {
-            "temperature": (("et", "sensor"), np.stack([columns[name] for name in SENSORS], axis=1)),
-            "antenna_counts": (per, block("AntCnt"), {"units": "1"}),
-            "reference_counts": (per, block("RefCnt"), {"units": "1"}),
-            "ta": (per, block("TA"), {"units": "K"}),
-            "toff": (per, block("TOFF"), {"units": "K"}),
-            "deflection": (each, diodes("ND{}{}Cnt"), {"units": "1"}),
-            "tnd": (each, diodes("TND{}{}"), {"units": "K"}),
+            "temperature": (("et", "sensor"), rows.block(SENSORS[0], len(SENSORS))),
+            "antenna_counts": (per, rows.block(f"{first}AntCnt", many), {"units": "1"}),
+            "reference_counts": (per, rows.block(f"{first}RefCnt", many), {"units": "1"}),
+            "ta": (per, rows.block(f"{first}TA", many), {"units": "K"}),
+            "toff": (per, rows.block(f"{first}TOFF", many), {"units": "K"}),
+            "deflection": (each, rows.block(f"{first}ND1ACnt", 2, three, many), {"units": "1"}),
+            "tnd": (each, rows.block(f"{first}TND1A", 2, three, many), {"units": "K"}),
         },
-        coords={"et": ("et", et, {"units": "s"}), "stream": list(STREAMS), "sensor": list(SENSORS)},
+        stream=list(STREAMS),
+        sensor=list(SENSORS),
     )
-    return dataset.merge(told).assign_attrs(told.attrs)
 
 
 def read_grdr(granules: Sequence[Granule], span: Span | None, clock: Sclk) -> xr.Dataset:
@@ -56,14 +50,14 @@ def read_grdr(granules: Sequence[Granule], span: Span | None, clock: Sclk) -> xr
         ``pg_lon``, ``pg_lat``, ``pc_lon``, ``pc_lat``, ``emission``, ``range`` (NaN off the planet), ``angle`` (rad);
         ``centre``, ``jdss``, ``jmag``, ``s3rh`` (et, antenna, xyz); of the spacecraft (et): the other columns by name.
     """
-    columns, et, told = read_rows(granules, span, clock)
+    rows = read_rows(granules, span, clock)
     antennas = range(1, RECEIVERS + 1)
 
     def per(form: str) -> tuple[tuple[str, ...], Floats]:
-        return ("et", "antenna"), np.stack([columns[form.format(n)] for n in antennas], axis=1)
+        return ("et", "antenna"), np.stack([rows[form.format(n)] for n in antennas], axis=1)
 
     def vectors(form: str) -> tuple[tuple[str, ...], Floats]:
-        stacked = [np.stack([columns[form.format(x, n)] for x in "xyz"], axis=1) for n in antennas]
+        stacked = [np.stack([rows[form.format(x, n)] for x in "xyz"], axis=1) for n in antennas]
         return ("et", "antenna", "xyz"), np.stack(stacked, axis=1)
 
     data = {
@@ -76,10 +70,8 @@ def read_grdr(granules: Sequence[Granule], span: Span | None, clock: Sclk) -> xr
         "centre": vectors("F{1}_dc{0}_JnJc"),
         **{f.lower(): vectors(f"{f}_{{}}_B{{}}") for f in ("JDSS", "JMag", "S3RH")},
     }
-    rest = [name for name in COLUMNS["grdr"] if name in columns and name.endswith(("JnJc", "JcJn")) and name[0] != "F"]
-    data |= {name: (("et",), columns[name]) for name in rest}
-    dataset = xr.Dataset(data, coords={"et": ("et", et, {"units": "s"})})
-    return dataset.merge(told).assign_attrs(told.attrs)
+    rest = [name for name in rows.place if name.endswith(("JnJc", "JcJn")) and name[0] != "F"]
+    return rows.dataset(data | {name: (("et",), rows[name]) for name in rest})
 
 
 IRDR_FORMAT = RawFormat(

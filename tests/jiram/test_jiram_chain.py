@@ -32,6 +32,7 @@ def test_background_between_two_frames() -> None:
     assert found.walk[0, 0] == pytest.approx(40.0 * 60.0 / 100.0)
     assert found.frame is not None
     assert found.frame[0, 0] == 15.0
+    assert found.age == 40.0
     assert found.measured.all()
     assert not found.one_sided.any()
 
@@ -106,7 +107,9 @@ def test_hits_of_background_frames_are_told_from_the_pattern_of_pixels() -> None
     frames[2, 1, 7, 7] += 5000.0
     found = chain.hits_between(frames, np.full(frames.shape, 3.0), 6.0)
     assert np.argwhere(found).tolist() == [[1, 0, 4, 5], [2, 1, 7, 7]]
-    assert not chain.hits_between(frames[:1], np.ones((1, 2, 16, 18)), 6.0).any()
+    alone = chain.hits_between(frames[2:], np.ones((1, 2, 16, 18)), 6.0)
+    assert np.argwhere(alone).tolist() == [[0, 1, 7, 7]]
+    assert chain.hits_between(frames[:0], frames[:0], 6.0).shape == (0, 2, 16, 18)
 
 
 def test_noise_is_that_of_counted_electrons() -> None:
@@ -162,7 +165,7 @@ def test_radiance_that_no_blackbody_has() -> None:
 
 
 def test_wavelengths_end_where_the_document_says() -> None:
-    um = calibrate.nominal_wavelength(tables()["wavelength"])
+    um = chain.nominal_wavelength(tables()["wavelength"])
     assert um[335] == pytest.approx(5.0052026, abs=1e-7)
 
 

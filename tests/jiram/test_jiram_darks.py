@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).parent))
 from jiram_scene import tables
 
-from instruments.jiram import calibrate
+from instruments.jiram import chain
 from pipeline.clock import parse_utc
 
 LABEL = 65536  # bytes of the cube's own label
@@ -61,7 +61,7 @@ def test_dark_current_of_2024(darks: dict[int, NDArray[np.float64]]) -> None:
 def test_hot_pixels(darks: dict[int, NDArray[np.float64]]) -> None:
     above = [frame - np.median(frame, axis=1)[:, None, :] for frame in darks.values()]
     hot = np.any([a > 500.0 for a in above], axis=0)
-    listed = calibrate.hot_pixels(tables()["image_detector"])
+    listed = chain.hot_pixels(tables()["image_detector"])
     np.testing.assert_array_equal(listed, hot)
     assert hot.sum() == 102
     # The hottest are full: that level is the table's saturation, within what means of frames blur.

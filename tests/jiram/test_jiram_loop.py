@@ -181,6 +181,20 @@ def test_without_background_frames_the_table_stands_in_and_says_so(loop: Loop) -
     assert 0.1 < np.sqrt(np.mean((off / stated[good]) ** 2)) < 1.2
 
 
+def test_the_frame_subtracted_on_board_is_none_that_is_older_than_a_cycle(
+    loop: Loop, image_background: xr.Dataset
+) -> None:
+    """Its frame was lost on the way: the older one is not taken for it; noise, hits and drift are said to stay."""
+    granule = images(loop)[4]
+    older = image_background.isel(et=slice(0, 2))
+    product, right = image_of(loop, granule, older), image_of(loop, granule, image_background)
+    assert ((product["quality"].values & BACKGROUND_TABLE.mask) != 0).all()
+    assert failed(judged(product, loop.truth[granule.id], RADIANCE)) == set()
+    assert np.nanmedian(product["radiance_random"].values / right["radiance_random"].values) > 0.99
+    at_once = image_of(loop, granule, None)
+    np.testing.assert_allclose(product["radiance"].values, at_once["radiance"].values, rtol=0, atol=2e-3)
+
+
 # Structured and systematic
 
 

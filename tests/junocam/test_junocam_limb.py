@@ -10,6 +10,7 @@ import pytest
 import xarray as xr
 from junocam_planted import PASS, TABLES, Scene, image, known, off_by
 
+from calibration.tables import Table
 from instruments.junocam import INSTRUMENT
 from instruments.junocam.attitude import attitude, solved
 from instruments.junocam.camera import Camera
@@ -165,21 +166,22 @@ def test_tdi_moves_the_place_of_exposure() -> None:
 REAL = {"JNCE_2022186_43C00078": 43, "JNCE_2022186_43M00081": 43, "JNCE_2022229_44C00030": 44}
 
 
+def radiometric() -> list[Table]:
+    """Tables of the radiometric chain, in the order of its steps."""
+    names = ("companding", "response", "detector", "throughput", "solar", "pixels", "epochs")
+    return [Table.read(INSTRUMENT.tables / f"{n}.yaml") for n in names]
+
+
 @pytest.fixture(scope="session")
 def real_radiance(real_data: Path) -> dict[str, xr.Dataset]:
     """The three images as products."""
     from instruments.junocam.calibrate import radiance_from_imageset
 
-    names = ("companding", "response", "detector", "throughput", "solar", "pixels", "epochs")
-    folder = INSTRUMENT.tables
-    from calibration.tables import Table
-
-    tables = [Table.read(folder / f"{n}.yaml") for n in names]
     out = {}
     for name in REAL:
         path = real_data / "junocam" / "imagesets" / name / f"{name}_V01-raw.png"
         raw = read_imageset([open_imageset(path, Sclk.default())], None, Sclk.default())
-        out[name] = radiance_from_imageset(raw, *tables)
+        out[name] = radiance_from_imageset(raw, *radiometric())
     return out
 
 
@@ -215,3 +217,20 @@ def test_labels_hold_for_the_middle_of_an_image(real_data: Path) -> None:
     }
     assert np.ptp(shifts[0.5]) < 0.3
     assert np.ptp(shifts[0.0]) > 5.0
+
+
+@pytest.mark.slow
+def test_simulated_image_turns_as_its_scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the simulator's EDR, with its noise, codes and label, near enough for half of the sky to be planet."""
+    from instruments.junocam import raw, simulate
+    from instruments.junocam.calibrate import radiance_from_edr
+    from pipeline.scene import make_scene
+
+    monkeypatch.setattr(simulate, "DEMO", (simulate.Shot(-3400.0, "T", 2, 14),))
+    scene = make_scene(PASS.number, scale="full", seed=0)
+    list(simulate.simulate(scene, tmp_path, "demo", np.random.default_rng(3)))
+    (path,) = tmp_path.rglob("*.LBL")
+    granule = raw.open_edr(path, Sclk.default())
+    radiance = radiance_from_edr(raw.read_edr([granule], None, Sclk.default()), *radiometric())
+    found = solve(radiance, scene.geometry)
+    assert off_by(found, scene.geometry).max() < 0.5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -11,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parent))
-from mwr_scene import tables
+from mwr_scene import CHAIN, Loop, components_of, deflections_of, tables
 
 from instruments.mwr import radiometer, simulate
+from pipeline.errors import CalibrationError
 
 LOSSES = st.lists(st.floats(0.0, 3.0), min_size=3, max_size=3)
 
@@ -117,7 +119,49 @@ def test_derivatives_are_those_of_the_equation(which: str) -> None:
     np.testing.assert_allclose(stated, np.sqrt(variance), rtol=2e-3)
 
 
-def _sure(table: object, name: str) -> object:
-    import dataclasses
+UNPHYSICAL = {
+    "a loss that amplifies": ("chain", {"loss": np.full((6, 3), -0.1)}),
+    "all reflected": ("chain", {"reflection": np.ones(6)}),
+    "a diode of nothing": ("noise_diode", {"scale": np.zeros(6)}),
+    "no bandwidth": ("receiver", {"bandwidth": np.array([0.0, 1, 1, 1, 1, 1])}),
+    "no integration": ("receiver", {"integration": 0.0}),
+    "no beam": ("beam", {"half_power_width": np.zeros(6)}),
+}
 
+
+@pytest.mark.parametrize("what", UNPHYSICAL)
+def test_tables_that_cannot_be_are_refused(quiet_loop: Loop, what: str) -> None:
+    """No plausible wrong number comes of them."""
+    name, values = UNPHYSICAL[what]
+    known = tables()
+    known[name] = known[name].replace(**values)
+    where = quiet_loop.scene
+
+    def calibrate() -> None:
+        if name == "beam":
+            components_of(quiet_loop.products["mwr.antenna_temperature"], where, known)
+        deflections_of(quiet_loop.raw, where.span, known)
+
+    with pytest.raises(CalibrationError, match=f"mwr.{name}"):
+        calibrate()
+
+
+@pytest.mark.parametrize("name", CHAIN)
+def test_a_table_that_lacks_a_quantity_is_named(quiet_loop: Loop, name: str) -> None:
+    known = tables()
+    quantities = dict(known[name].quantities)
+    gone = {
+        "receiver": "bandwidth",
+        "detector": "offset",
+        "chain": "loss",
+        "noise_diode": "linear",
+        "thermal": "coefficient",
+    }
+    quantities.pop(gone[name])
+    known[name] = dataclasses.replace(known[name], quantities=quantities)
+    with pytest.raises(CalibrationError, match=f"table mwr.{name} has no quantity '{gone[name]}'"):
+        deflections_of(quiet_loop.raw, quiet_loop.scene.span, known)
+
+
+def _sure(table: object, name: str) -> object:
     return dataclasses.replace(table[name], uncertainty=np.zeros(()))  # type: ignore[index]

@@ -6,9 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import xarray as xr
 
 sys.path.insert(0, str(Path(__file__).parent))
-from sru_scene import Loop, looped, scene
+from sru_scene import Loop, hits_of, looped, scene
 
 from instruments.sru.simulate import Setting
 
@@ -24,3 +25,9 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> Loop:
     """Six images of PJ50, which passes over the night side."""
     folder = tmp_path_factory.mktemp("night")
     return looped(scene(50, 1060.0, 1300.0), folder, (Setting(1, 0.3, True, 6, 6),))
+
+
+@pytest.fixture(scope="session")
+def hits(loop: Loop) -> dict[str, xr.Dataset]:
+    """Hits in every image of the loop."""
+    return {unit: hits_of(image) for unit, image in loop.images.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -81,12 +81,8 @@ def test_pointing_is_right_to_a_hundredth_of_a_pixel(loop: Loop) -> None:
     assert np.abs(measured["pointing"].values / measured["pointing_random"].values).max() < 4
 
 
-def count_rate(loop: Loop, hits: Callable[[xr.Dataset], xr.Dataset] = hits_of) -> xr.Dataset:
-    return counts.count_rate_from_images({unit: hits(image) for unit, image in loop.images.items()})
-
-
-def test_count_rates_agree_with_the_truth(loop: Loop) -> None:
-    rates = count_rate(loop)
+def test_count_rates_agree_with_the_truth(loop: Loop, hits: dict[str, xr.Dataset]) -> None:
+    rates = counts.count_rate_from_images(hits)
     results = loop.judged("sru.count_rate", rates, "")
     assert failed(results) == set(), [r.why for r in results if not r.ok]
     given = np.isfinite(rates["cluster_rate"].values).astype(int) + np.isfinite(rates["noise_rate"].values)
@@ -97,15 +93,15 @@ def test_count_rates_agree_with_the_truth(loop: Loop) -> None:
     assert (rates["noise_quality"].values[np.isnan(rates["noise_rate"].values)] & SPARSE.mask).all()
 
 
-def test_products_keep_their_schemas(loop: Loop) -> None:
+def test_products_keep_their_schemas(loop: Loop, hits: dict[str, xr.Dataset]) -> None:
     unit = quiet(loop)
     image = loop.images[unit]
     made = {
         "sru.dark": loop.dark,
         "sru.image": image,
         "sru.stars": stars_of(image, loop.scene),
-        "sru.hits": hits_of(image),
-        "sru.count_rate": count_rate(loop),
+        "sru.hits": hits[unit],
+        "sru.count_rate": counts.count_rate_from_images(hits),
     }
     for name, dataset in made.items():
         schema = INSTRUMENT.product(name).schema
@@ -124,8 +120,8 @@ def test_without_a_stack_the_dark_level_is_by_row(loop: Loop) -> None:
     assert abs(next(r for r in results if r.variable == "rate").pull_mean) < 0.05
 
 
-def test_stars_among_many_hits_are_flagged(loop: Loop) -> None:
-    rates = {u: float(hits_of(i)["density"]) for u, i in loop.images.items()}
+def test_stars_among_many_hits_are_flagged(loop: Loop, hits: dict[str, xr.Dataset]) -> None:
+    rates = {u: float(h["density"]) for u, h in hits.items()}
     unit = max(rates, key=lambda u: rates[u])
     assert rates[unit] > 0.003
     assert (stars_of(loop.images[unit], loop.scene)["quality"].values & CROWDED.mask).all()
@@ -188,19 +184,20 @@ def test_aberration_left_out_is_noticed(loop: Loop, monkeypatch: pytest.MonkeyPa
     assert np.abs(measured["pointing"].values[:2] / measured["pointing_random"].values[:2]).max() > 10
 
 
-def test_exposure_of_the_first_rows_left_out_is_noticed(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exposure_of_the_first_rows_left_out_is_noticed(
+    loop: Loop, hits: dict[str, xr.Dataset], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As if all rows of an image with time delay integration collected light for as long."""
     unit = quiet(loop)
     monkeypatch.setattr(calibrate, "row_exposure", lambda shot, readout: np.full(512, shot.seconds))
     wrong = image_of(granule(loop, unit), loop.dark, loop.scene)
     assert "et" in failed(loop.judged("sru.image", wrong, unit))
-    right = hits_of(loop.images[unit])
-    assert float(hits_of(wrong)["cluster_area"]) > 1.1 * float(right["cluster_area"])
+    assert float(hits_of(wrong)["cluster_area"]) > 1.1 * float(hits[unit]["cluster_area"])
 
 
-def test_overlap_left_out_is_noticed(loop: Loop) -> None:
+def test_overlap_left_out_is_noticed(hits: dict[str, xr.Dataset]) -> None:
     """Clusters taken for hits: ten to twenty per cent too few where there are many."""
-    dense = [h for h in map(hits_of, loop.images.values()) if float(h["density"]) > 0.007]
+    dense = [h for h in hits.values() if float(h["density"]) > 0.007]
     assert dense
     for h in dense:
         uncorrected = float(h["clusters"]) / float(h["cluster_area"])
