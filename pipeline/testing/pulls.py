@@ -26,8 +26,6 @@ none, integer  equal, but for the injected defects.
 
 Residuals of all but the last two must not go with the truth or with its change from record to record either: that is
 how a gain or a time that is slightly off shows in a noisy variable (correlation below 0.05, widened in the same way).
-Where the product states the step of its values, what was rounded off goes with the truth by itself, the more the
-coarser the step: there the residual must go with the value too before it is a fault.
 The Kolmogorov-Smirnov test takes at most 10 000 samples, which gives it the power of the limits above; where there are
 twice as many, a rejection must be repeated by as many others, so that a run of dozens of variables does not fail by
 chance. Flagged samples are left out, but for the bits that only tell circumstances, and are at most the injected ones
