@@ -112,20 +112,41 @@ def corrected(found: Moments, cells: Cells, look: looks.IonLooks, used: Array) -
     )
 
 
-def ion_errors(m: Moments, cells: Cells, sigma: Array) -> dict[str, Array]:
-    """Random errors of density (1/cm3), velocity (covariance, m2/s2) and temperature (m2/s2) from those of f."""
+class Response(NamedTuple):
+    """Derivatives of moments by f in each cell: density, m3/s3 (n, energy, look), velocity (..., 3), temperature."""
+
+    density: Array
+    velocity: Array
+    temperature: Array
+
+
+def response(m: Moments, cells: Cells) -> Response:
+    """Derivatives of the sums over cells: 1/m3, m/s and m2/s2 by s3/m6."""
     power = [(cells.upper**k - cells.lower**k) / k for k in (3, 4, 5)]
     zero = power[0][:, :, None] * cells.solid
-    variance = sigma**2
-    inverse = 1.0 / np.where(m.density > 0, m.density, np.nan)
-    # Derivatives by each cell of velocity, (n, energy, look, 3), and of temperature.
+    inverse = (1.0 / np.where(m.density > 0, m.density, np.nan))[:, None, None]
     first = power[1][:, :, None, None] * cells.first - m.velocity[:, None, None, :] * zero[..., None]
     square = power[2][:, :, None] * np.trace(cells.second, axis1=1, axis2=2)
     along = np.einsum("ne,li,ni->nel", power[1], cells.first, m.velocity)
     speed = (m.velocity**2).sum(axis=1)[:, None, None]
     heat = (square - 2.0 * along + speed * zero) / 3.0 - m.temperature[:, None, None] * zero
+    return Response(zero, first * inverse[..., None], heat * inverse)
+
+
+def random_errors(by: Response, sigma: Array) -> dict[str, Array]:
+    """Errors of density (1/cm3), velocity (covariance, m2/s2) and temperature (m2/s2) from independent ones of f."""
+    variance = sigma**2
     return {
-        "density": np.sqrt((variance * zero**2).sum(axis=(1, 2))) * 1e-6,
-        "velocity": np.einsum("nel,neli,nelj->nij", variance, first, first) * (inverse**2)[:, None, None],
-        "temperature": np.sqrt((variance * heat**2).sum(axis=(1, 2))) * inverse,
+        "density": np.sqrt((variance * by.density**2).sum(axis=(1, 2))) * 1e-6,
+        "velocity": np.einsum("nel,neli,nelj->nij", variance, by.velocity, by.velocity),
+        "temperature": np.sqrt((variance * by.temperature**2).sum(axis=(1, 2))),
+    }
+
+
+def moved(by: Response, change: Array) -> dict[str, Array]:
+    """Change of density (1/cm3), velocity (m/s) and temperature (m2/s2) where f changes."""
+    return {
+        "density": (change * by.density).sum(axis=(1, 2)) * 1e-6,
+        "velocity": np.einsum("nel,neli->ni", change, by.velocity),
+        "temperature": (change * by.temperature).sum(axis=(1, 2)),
     }

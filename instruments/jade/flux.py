@@ -126,7 +126,7 @@ def _fluxes(
         "phase_space_density": (chain.phase_space_density(one, at, heavy), 2.0),
     }
     quality = rate["quality"].values | extra | flag(gone, Quality.MISSING)
-    data: dict[str, Any] = {"quality": (dims, quality)}
+    data: dict[str, Any] = {"quality": (dims, quality), "response": (dims, np.where(gone, np.nan, response))}
     missing = (quality & np.uint32(Quality.MISSING)) != 0
     for name, (factor, power) in factors.items():
         data[name] = dims, np.where(missing, np.nan, value * factor)

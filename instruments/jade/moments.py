@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from calibration.tables import Table
 from instruments.jade import chain, looks
-from instruments.jade.cells import Cells, Moments, cells_of, corrected, ion_errors
+from instruments.jade.cells import Cells, Moments, cells_of, corrected, moved, random_errors, response
 from instruments.jade.chain import Array
 from instruments.jade.schemas import BY_TABLE, NO_DEFLECTION, PARTIAL, flag
 from pipeline.dataset.quality import Quality
@@ -31,6 +31,7 @@ FLOOR = 14
 def electron_moments(
     flux: Annotated[xr.Dataset, Product("jade.electron_flux")],
     energy_electrons: Table,
+    efficiency_electrons: Table,
     spacecraft: Table,
     *,
     low_energy_cut: float = 100.0,
@@ -45,7 +46,9 @@ def electron_moments(
     density = flux["phase_space_density"].values.astype(float)
     good = np.isfinite(density) & ((flux["quality"].values & np.uint32(BAD)) == 0)
     number = good.sum(axis=2)
-    known = isotropic(flux, density, good)
+    energy, mode = flux["energy_per_charge"].values.astype(float), flux["mode"].values
+    relative = relative_efficiency(energy, flux["et"].values, efficiency_electrons)
+    known = isotropic(flux, density, good, relative, float(energy_electrons["scale"].sigma))
     potential, volts = float(spacecraft["potential"].value), float(spacecraft["potential"].sigma)
     scale = 1.0 + float(energy_electrons["scale"].sigma)
     used = edges[1:] >= max(low_energy_cut, 2.0 * potential) * (1.0 - 1e-9)
@@ -55,8 +58,9 @@ def electron_moments(
     others = [
         spherical(known.mean / scale**2, edges * scale, used, potential),
         spherical(known.mean, edges, used, potential + volts),
-        spherical(known.mean + known.common, edges, used, potential),
+        spherical(known.mean * (1.0 + relative), edges, used, potential),
     ]
+    single = anode_errors(found, known, mode)
     coverage = (good & used[None, :, None]).sum(axis=(1, 2)) / max(1, int(used.sum()) * density.shape[2])
     quality = np.bitwise_or.reduce(flux["quality"].values & np.uint32(KEPT), axis=(1, 2))
     missing = ~(found.density > 0) | (((number > 0) & used).sum(axis=1) < used.sum() / 2)
@@ -64,12 +68,12 @@ def electron_moments(
     data: dict[str, tuple[tuple[str, ...], NDArray[np.generic]]] = {"quality": (("et",), quality)}
     for name in ("density", "pressure", "temperature"):
         value = getattr(found, name)
-        moved = [getattr(other, name) - value for other in others]
+        moves = [getattr(other, name) - value for other in others]
         floor = getattr(bare, name) - value
         for suffix, array in (
             ("", value),
             ("_random", random[name]),
-            ("_systematic", np.sqrt(sum(m**2 for m in moved))),
+            ("_systematic", np.sqrt(sum(m**2 for m in moves) + single[name] ** 2)),
             ("_structured", np.hypot(floor / 2.0, GRID * value)),
         ):
             data[name + suffix] = ("et",), np.where(missing, np.nan, array)
@@ -81,6 +85,8 @@ def electron_moments(
 
 # Bits that a moment inherits from its samples: circumstances.
 KEPT = int(Quality.CALIBRATION_EXTRAPOLATED | Quality.INTERPOLATED) | BY_TABLE.mask | NO_DEFLECTION.mask
+# Place of JADE-I in table background.
+JADE_I = 1
 # Relative error of sums over the grid of energies, from kappa distributions summed on it (README.md, step 8).
 GRID = 0.003
 
@@ -90,17 +96,29 @@ class Isotropic(NamedTuple):
 
     Attributes
     ----------
-    mean, variance, common : mean (n, energy), its variance by counts, its error common to all energies.
+    mean, variance : mean (n, energy) and its variance by counts.
+    single : what each look's own systematic error adds to it, one for all energies (n, energy, look).
     shared : its error by each sensor's background, common to all energies of a record (n, energy, sensor).
     """
 
     mean: Array
     variance: Array
-    common: Array
+    single: Array
     shared: Array
 
 
-def isotropic(flux: xr.Dataset, density: Array, good: NDArray[np.bool_]) -> Isotropic:
+def relative_efficiency(per_charge: Array, et: Array, table: Table, species: int | None = None) -> Array:
+    """Relative uncertainty of the efficiency, common to all looks (n, energy)."""
+    return chain.efficiency(per_charge[0], np.zeros(et.shape), et, table, species)[1]
+
+
+def own_errors(total: Array, density: Array, relative: Array, scale: float) -> Array:
+    """Systematic error of each look by itself: less what efficiency and energy scale do to all looks alike."""
+    common = (relative[:, :, None] ** 2 + 4.0 * scale**2) * density**2
+    return np.sqrt(np.maximum(total**2 - common, 0.0))
+
+
+def isotropic(flux: xr.Dataset, density: Array, good: NDArray[np.bool_], relative: Array, scale: float) -> Isotropic:
     """Means over the looks that are good."""
     number = np.maximum(good.sum(axis=2), 1)
 
@@ -111,7 +129,7 @@ def isotropic(flux: xr.Dataset, density: Array, good: NDArray[np.bool_]) -> Isot
     return Isotropic(
         np.where(good, density, 0.0).sum(axis=2) / number,
         (part("random") ** 2).sum(axis=2) / number**2,
-        part("systematic").sum(axis=2) / number,
+        own_errors(part("systematic"), np.where(good, density, 0.0), relative, scale) / number[:, :, None],
         shared / number[:, :, None],
     )
 
@@ -152,19 +170,32 @@ def spherical(mean: Array, edges: Array, used: NDArray[np.bool_], potential: flo
     return Spherical(n * 1e-6, pressure, temperature, of_density, of_pressure)
 
 
-def spherical_errors(found: Spherical, known: Isotropic) -> dict[str, Array]:
-    """Random errors of `Spherical` moments: of counts, and of the background that all energies of a record share."""
+def weights_of(found: Spherical) -> dict[str, Array]:
+    """Derivatives of the moments by the mean phase-space density of each energy (n, energy)."""
     with np.errstate(invalid="ignore", divide="ignore"):
         heat = (found.of_pressure / EV - found.temperature[:, None] * found.of_density) / (found.density[:, None] * 1e6)
-    weights = {
+    return {
         "density": np.broadcast_to(found.of_density * 1e-6, heat.shape),
         "pressure": np.broadcast_to(found.of_pressure, heat.shape),
         "temperature": heat,
     }
+
+
+def spherical_errors(found: Spherical, known: Isotropic) -> dict[str, Array]:
+    """Random errors of `Spherical` moments: of counts, and of the background that all energies of a record share."""
     out = {}
-    for name, weight in weights.items():
+    for name, weight in weights_of(found).items():
         shared = np.einsum("ne,nes->ns", weight, known.shared)
         out[name] = np.sqrt((known.variance * weight**2).sum(axis=1) + (shared**2).sum(axis=1))
+    return out
+
+
+def anode_errors(found: Spherical, known: Isotropic, mode: NDArray[np.int8]) -> dict[str, Array]:
+    """What the looks' own systematic errors do: independent between anodes; sectors share theirs, which add up."""
+    out = {}
+    for name, weight in weights_of(found).items():
+        each = np.einsum("ne,nel->nl", weight, known.single)
+        out[name] = np.where(mode == looks.HRS, np.sqrt((each**2).sum(axis=1)), np.abs(each.sum(axis=1)))
     return out
 
 
@@ -177,6 +208,8 @@ def ion_moments(
     geometry: Geometry,
     energy_ions: Table,
     look_ions: Table,
+    efficiency_ions: Table,
+    background: Table,
     species: Table,
     spacecraft: Table,
     *,
@@ -201,32 +234,49 @@ def ion_moments(
     f = np.where(used > 0, f, 0.0)
     potential = float(spacecraft["potential"].value)
 
+    def part(component: str) -> Array:
+        sigma = flux[f"phase_space_density_{component}"].values.astype(float)
+        return np.where(used > 0, np.nan_to_num(sigma), 0.0)
+
     def made(values: Array, scale: float, volts: float) -> tuple[Moments, Moments, Cells]:
         cells = cells_of(edges * scale * charge[:, None], look, mass, charge * volts)
         plain = cells.sums(values)
         return corrected(plain, cells, look, used), plain, cells
 
     found, plain, cells = made(f, 1.0, potential)
-    doubt = np.where(used > 0, np.nan_to_num(flux["phase_space_density_systematic"].values.astype(float)), 0.0)
+    scale = float(energy_ions["scale"].sigma)
     others = [
-        made(f + doubt, 1.0, potential)[0],
-        made(f, 1.0 + float(energy_ions["scale"].sigma), potential)[0],
+        made(f / (1.0 + scale) ** 2, 1.0 + scale, potential)[0],
         made(f, 1.0, potential + float(spacecraft["potential"].sigma))[0],
     ]
-    sigma = np.where(used > 0, np.nan_to_num(flux["phase_space_density_random"].values.astype(float)), 0.0)
-    random = ion_errors(plain, cells, sigma)
+    by = response(plain, cells)
+    random = random_errors(by, part("random"))
+    relative = np.stack(
+        [relative_efficiency(flux["energy_per_charge"].values.astype(float), et, efficiency_ions, k)
+         for k in range(species["mass"].value.size)]
+    )[at, np.arange(et.size)]  # fmt: skip
+    energy = flux["energy_per_charge"].values.astype(float) * charge[:, None]
+    dark = float(background["unmeasured"].sigma[JADE_I]) / flux["response"].values.astype(float)
+    dark = np.where(used > 0, chain.phase_space_density(dark, energy[:, :, None], mass[:, None, None]), 0.0)
+    single = np.sqrt(np.maximum(own_errors(part("systematic"), f, relative, scale) ** 2 - dark**2, 0.0))
+    # A row of looks is one anode's (two at some elevations): its own error is one.
+    rows = [np.where(look.elevation_lower == row, single, 0.0) for row in np.unique(look.elevation_lower)]
+    changes = [moved(by, change) for change in (f * relative[:, :, None], dark, *rows)]
     turn = looks.despun_to("IAU_JUPITER", et, geometry)
     own = geometry.velocity("IAU_JUPITER", et)
     rigid = np.cross([0.0, 0.0, OMEGA], geometry.position("IAU_JUPITER", et))
     coverage = used.sum(axis=(1, 2)) / max(1, int(low.sum()) * f.shape[2])
-    shape = _shape(found, mass)
+    shape, bare = _shape(found, mass), _shape(plain, mass)
+    unit = {"density": np.ones(mass.shape), "temperature": mass / EV}
     data = {
-        "density": _parts(shape["density"], random["density"], shape["density"] - _shape(plain, mass)["density"],
-                          [_shape(o, mass)["density"] - shape["density"] for o in others]),
-        "temperature": _parts(shape["temperature"], random["temperature"] * mass / EV,
-                              shape["temperature"] - _shape(plain, mass)["temperature"],
-                              [_shape(o, mass)["temperature"] - shape["temperature"] for o in others]),
-    }  # fmt: skip
+        name: _parts(
+            shape[name],
+            random[name] * unit[name],
+            shape[name] - bare[name],
+            [_shape(o, mass)[name] - shape[name] for o in others] + [c[name] * unit[name] for c in changes],
+        )
+        for name in unit
+    }
 
     def turned(vector: Array) -> Array:
         return np.einsum("nij,nj->ni", turn, vector) * 1e-3
@@ -235,8 +285,8 @@ def ion_moments(
     covariance = np.einsum("nij,njk,nlk->nil", turn, random["velocity"], turn)
     error = np.sqrt(np.einsum("nii->ni", covariance)) * 1e-3
     grid = turned(found.velocity - plain.velocity)
-    moved = [turned(o.velocity - found.velocity) for o in others]
-    data["velocity"] = _parts(velocity, error, grid, moved, np.sqrt(shape["temperature"] * EV / mass)[:, None] * 1e-3)
+    moves = [turned(o.velocity - found.velocity) for o in others] + [turned(c["velocity"]) for c in changes]
+    data["velocity"] = _parts(velocity, error, grid, moves, np.sqrt(shape["temperature"] * EV / mass)[:, None] * 1e-3)
     data["velocity_corotating"] = {**data["velocity"], "": velocity - rigid}
     heavy = (found.density * mass)[:, None, None]
     pressure = np.einsum("nij,njk,nlk->nil", turn, found.spread, turn) * heavy
@@ -254,14 +304,14 @@ def _shape(m: Moments, mass: Array) -> dict[str, Array]:
 
 
 def _parts(
-    value: Array, random: Array, grid: Array, moved: list[Array], scale: Array | None = None
+    value: Array, random: Array, grid: Array, moves: list[Array], scale: Array | None = None
 ) -> dict[str, Array]:
     """A moment and its components; the numerical one at least `GRID` of the value (of the thermal speed)."""
     least = 3.0 * GRID * (np.abs(value) if scale is None else scale)
     return {
         "": value,
         "random": random,
-        "systematic": np.sqrt(sum(m**2 for m in moved)),
+        "systematic": np.sqrt(np.asarray(sum(m**2 for m in moves))),
         "structured": np.hypot(grid / 2.0, least),
     }
 

@@ -209,6 +209,13 @@ def _flux_variables(index: str, scale: str | None) -> tuple[Variable, ...]:
             comment="NaN where there is no field; angle between velocity and field, opposite to the look direction",
         ),
         Variable(
+            "response",
+            dims,
+            "float32",
+            "cm2 sr",
+            "geometric factor times efficiency, rate over energy flux (diagnostic)",
+        ),
+        Variable(
             "energy_per_charge", (index, "energy"), "float32", "V", "energy per charge, middle, as swept (identifier)"
         ),
         Variable(

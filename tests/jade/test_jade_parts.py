@@ -194,7 +194,7 @@ def test_errors_of_moments_are_those_of_many_draws() -> None:
     grid = grid._replace(lower=np.repeat(grid.lower, 300, 0), upper=np.repeat(grid.upper, 300, 0))
     sigma = np.repeat(0.3 * np.sqrt(one * one.max()) + 1e-20, 300, 0)
     found = grid.sums(np.repeat(one, 300, 0) + sigma * rng.normal(size=sigma.shape))
-    stated = cells.ion_errors(grid.sums(np.repeat(one, 300, 0)), grid, sigma)
+    stated = cells.random_errors(cells.response(grid.sums(np.repeat(one, 300, 0)), grid), sigma)
     assert found.density.std() * 1e-6 == pytest.approx(stated["density"][0], rel=0.15)
     assert found.temperature.std() == pytest.approx(stated["temperature"][0], rel=0.15)
     spread = np.sqrt(np.diagonal(stated["velocity"][0]))
