@@ -27,7 +27,7 @@ EV = chain.ELEMENTARY_CHARGE
 FLOOR = 14
 
 
-@step(produces="jade.electron_moments", over="segment", version=1)
+@step(produces="jade.electron_moments", over="segment", version=2)
 def electron_moments(
     flux: Annotated[xr.Dataset, Product("jade.electron_flux")],
     energy_electrons: Table,
@@ -202,7 +202,7 @@ def anode_errors(found: Spherical, known: Isotropic, mode: NDArray[np.int8]) -> 
 # Ions
 
 
-@step(produces="jade.ion_moments", over="segment", version=1)
+@step(produces="jade.ion_moments", over="segment", version=2)
 def ion_moments(
     flux: Annotated[xr.Dataset, Product("jade.ion_flux")],
     geometry: Geometry,
