@@ -27,7 +27,7 @@ EV = chain.ELEMENTARY_CHARGE
 FLOOR = 14
 
 
-@step(produces="jade.electron_moments", over="segment", version=1)
+@step(produces="jade.electron_moments", over="segment", version=2)
 def electron_moments(
     flux: Annotated[xr.Dataset, Product("jade.electron_flux")],
     energy_electrons: Table,
@@ -202,7 +202,7 @@ def anode_errors(found: Spherical, known: Isotropic, mode: NDArray[np.int8]) -> 
 # Ions
 
 
-@step(produces="jade.ion_moments", over="segment", version=1)
+@step(produces="jade.ion_moments", over="segment", version=2)
 def ion_moments(
     flux: Annotated[xr.Dataset, Product("jade.ion_flux")],
     geometry: Geometry,
@@ -245,10 +245,6 @@ def ion_moments(
 
     found, plain, cells = made(f, 1.0, potential)
     scale = float(energy_ions["scale"].sigma)
-    others = [
-        made(f / (1.0 + scale) ** 2, 1.0 + scale, potential)[0],
-        made(f, 1.0, potential + float(spacecraft["potential"].sigma))[0],
-    ]
     by = response(plain, cells)
     random = random_errors(by, part("random"))
     relative = np.stack(
@@ -258,10 +254,18 @@ def ion_moments(
     energy = flux["energy_per_charge"].values.astype(float) * charge[:, None]
     dark = float(background["unmeasured"].sigma[JADE_I]) / flux["response"].values.astype(float)
     dark = np.where(used > 0, chain.phase_space_density(dark, energy[:, :, None], mass[:, None, None]), 0.0)
+    others = [
+        made(f / (1.0 + scale) ** 2, 1.0 + scale, potential)[0],
+        made(f, 1.0, potential + float(spacecraft["potential"].sigma))[0],
+        *(made(f + side * dark, 1.0, potential)[0] for side in (-(3.0**0.5), 3.0**0.5)),
+    ]
+    # The background is a large part of the hot end and its two sides are not alike: mean square by three points of
+    # Gauss and Hermite, 0 and sqrt(3) sigma to either side, the latter with a weight of 1/6.
+    share = (1.0, 1.0, 6.0**-0.5, 6.0**-0.5)
     single = np.sqrt(np.maximum(own_errors(part("systematic"), f, relative, scale) ** 2 - dark**2, 0.0))
     # A row of looks is one anode's (two at some elevations): its own error is one.
     rows = [np.where(look.elevation_lower == row, single, 0.0) for row in np.unique(look.elevation_lower)]
-    changes = [moved(by, change) for change in (f * relative[:, :, None], dark, *rows)]
+    changes = [moved(by, change) for change in (f * relative[:, :, None], *rows)]
     turn = looks.despun_to("IAU_JUPITER", et, geometry)
     own = geometry.velocity("IAU_JUPITER", et)
     rigid = np.cross([0.0, 0.0, OMEGA], geometry.position("IAU_JUPITER", et))
@@ -273,7 +277,8 @@ def ion_moments(
             shape[name],
             random[name] * unit[name],
             shape[name] - bare[name],
-            [_shape(o, mass)[name] - shape[name] for o in others] + [c[name] * unit[name] for c in changes],
+            [k * (_shape(o, mass)[name] - shape[name]) for k, o in zip(share, others, strict=True)]
+            + [c[name] * unit[name] for c in changes],
         )
         for name in unit
     }
@@ -285,7 +290,9 @@ def ion_moments(
     covariance = np.einsum("nij,njk,nlk->nil", turn, random["velocity"], turn)
     error = np.sqrt(np.einsum("nii->ni", covariance)) * 1e-3
     grid = turned(found.velocity - plain.velocity)
-    moves = [turned(o.velocity - found.velocity) for o in others] + [turned(c["velocity"]) for c in changes]
+    moves = [turned(k * (o.velocity - found.velocity)) for k, o in zip(share, others, strict=True)] + [
+        turned(c["velocity"]) for c in changes
+    ]
     data["velocity"] = _parts(velocity, error, grid, moves, np.sqrt(shape["temperature"] * EV / mass)[:, None] * 1e-3)
     data["velocity_corotating"] = {**data["velocity"], "": velocity - rigid}
     heavy = (found.density * mass)[:, None, None]

@@ -231,7 +231,7 @@ def _flux_variables(index: str, scale: str | None) -> tuple[Variable, ...]:
 
 
 ELECTRON_FLUX = Schema(
-    1,
+    2,
     "et",
     (*_flux_variables("et", SWEEP), _QUALITY3["et"]),
     sizes={"energy": 64, "look": 48, "xyz": 3},
@@ -239,7 +239,7 @@ ELECTRON_FLUX = Schema(
     attrs=ELECTRON_RATE.attrs,
 )
 ION_FLUX = Schema(
-    1,
+    2,
     "record",
     (*_flux_variables("record", None), _SPECIES, _QUALITY3["record"]),
     sizes={"energy": 64, "look": 78, "xyz": 3},
