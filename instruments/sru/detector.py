@@ -11,7 +11,6 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.special import ndtr
-from scipy.stats import moyal
 
 from calibration.tables import Table
 
@@ -155,12 +154,12 @@ class HitModel:
     @property
     def mean_charge(self) -> float:
         """Mean of a hit's charge."""
-        return float(moyal.mean(self.charge, self.width))
+        return self.charge + self.width * (np.euler_gamma + np.log(2.0))
 
     @property
     def effective_charge(self) -> float:
         """Mean square over mean of the charge: the variance of a sum of hits is this times the sum."""
-        return float(moyal.var(self.charge, self.width) / self.mean_charge + self.mean_charge)
+        return 0.5 * (np.pi * self.width) ** 2 / self.mean_charge + self.mean_charge
 
 
 def injected(count: int, exposures: Floats, columns: tuple[int, int], model: HitModel, rng: Generator) -> Floats:
@@ -173,7 +172,8 @@ def injected(count: int, exposures: Floats, columns: tuple[int, int], model: Hit
         return frame
     row = rng.choice(SIZE, count, p=exposures / exposures.sum()) + rng.random(count) - 0.5
     column = rng.uniform(columns[0] - 0.5, columns[1] - 0.5, count)
-    charge = np.maximum(moyal.rvs(model.charge, model.width, count, random_state=rng), 0.0)
+    # A Moyal distribution: minus the logarithm of a square of normal numbers.
+    charge = np.maximum(model.charge - model.width * np.log(rng.standard_normal(count) ** 2), 0.0)
     along = rng.exponential(model.track, count) if model.track > 0.0 else np.zeros(count)
     angle = rng.uniform(0.0, 2.0 * np.pi, count)
     step = ((np.arange(POINTS) + 0.5) / POINTS - 0.5) * along[:, None]
