@@ -63,6 +63,8 @@ from pipeline.testing.distributions import (
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
+# Sigma in steps below which an error is rounding and little else.
+ROUNDED = 0.3
 LONGEST_CORRELATION = 10.0
 EXTRA_FLAGGED = 0.01
 CLIPPED_SHARE = 0.002
@@ -314,16 +316,15 @@ def _random(
     result = _summary(head, pulls, n_eff)
     delta = np.where(usable, samples.delta, np.nan)
     true, along = truth[variable.name].values.astype(np.float64), _shared(product, variable)
-    if along:
+    if along and distribution == "normal":
         structured = component(product, variable.name, "structured")
         assert structured is not None
         rest = (delta - shared_means(delta, along)) / random
         faults += dependence_faults(rest, true - shared_means(true, along), random, float(usable.sum()))
         return result, faults + shared_faults(delta, random, structured.values, along)
     goes = dependence_faults(pulls, true, random, n_eff)
-    if goes and f"{variable.name}_quantum" in product:
-        # Noise goes with what was read and not with the truth, what was cut off with the truth and not with what was
-        # read; a gain or a time goes with both.
+    if goes and _rounded(variable, product, random):
+        # What was cut off goes with the truth and not with what was read; a gain or a time goes with both.
         goes = goes if dependence_faults(pulls, product[variable.name].values.astype(np.float64), random, n_eff) else []
     faults += goes
     if distribution == "derived":
@@ -337,6 +338,15 @@ def _random(
         return result, faults + gaussian_faults(pulls, n_eff)
     p, own = _discrete(distribution, variable.name, delta, random, length, product, truth)
     return replace(result, ks_p=p), faults + own
+
+
+def _rounded(variable: Variable, product: xr.Dataset, random: Floats) -> bool:
+    """Whether rounding is nearly all of the error: its sigma is 0.289 of a step."""
+    if f"{variable.name}_quantum" not in product:
+        return False
+    quantum = product[f"{variable.name}_quantum"].broadcast_like(product[variable.name])
+    steps = random / quantum.transpose(*product[variable.name].dims).values
+    return bool(np.nanmedian(steps[np.isfinite(steps)]) < ROUNDED)
 
 
 def _shared(product: xr.Dataset, variable: Variable) -> tuple[int, ...]:
