@@ -25,6 +25,8 @@ OWN = ("pipeline", "calibration", "instruments")
 # What the core does to every dataset a step returns.
 FINISH = ("pipeline.dataset.netcdf", "pipeline.dataset.check")
 CONTEXT = "pipeline.dataset.context"
+# Entry of the lock for all files as they are; while they are, no fingerprint needs to be computed.
+SOURCES = "sources"
 
 
 @cache
@@ -147,6 +149,19 @@ def _lock_path(instrument: Instrument) -> Path:
 
 
 @cache
+def sources(instrument_name: str) -> str:
+    """Digest of all files that any step of an instrument may reach, as they are: quick, where syntax takes a while."""
+    own = _lock_path(registry.load(instrument_name)).parent
+    digest = hashlib.sha256()
+    for folder in (*(_file(name) for name in ("pipeline", "calibration")), own / "__init__.py"):
+        assert folder is not None
+        files = [p for p in sorted(folder.parent.rglob("*")) if p.suffix == ".py" or p.parent.name == "data"]
+        for path in files:
+            digest.update(f"{path.relative_to(folder.parent)} {path.stat().st_size}\n".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+@cache
 def locked(instrument_name: str) -> dict[str, dict[str, str | int]]:
     """The lock of an instrument: step name to version and fingerprint."""
     path = _lock_path(registry.load(instrument_name))
@@ -157,9 +172,10 @@ def code_part(instrument: Instrument, step: Step) -> dict[str, str | int]:
     """What the code adds to a recipe: step, version, and the fingerprint only if it is not the locked one."""
     part: dict[str, str | int] = {"step": step.name, "version": step.version}
     lock = locked(instrument.name).get(step.name, {})
-    current = fingerprint(instrument, step)
+    untouched = locked(instrument.name).get(SOURCES, {}).get("digest") == sources(instrument.name)
+    current = lock.get("fingerprint") if untouched else fingerprint(instrument, step)
     if lock.get("version") != step.version or lock.get("fingerprint") != current:
-        part["fingerprint"] = current
+        part["fingerprint"] = current or fingerprint(instrument, step)
     return part
 
 
@@ -180,7 +196,8 @@ def main() -> None:
             if old.get(step_name) != entry:
                 print(f"{name}.{step_name}: version {old.get(step_name, {}).get('version')} -> {entry['version']}")
         if arguments.lock:
-            _lock_path(instrument).write_text(json.dumps(now, indent=1, sort_keys=True) + "\n")
+            told = now | {SOURCES: {"digest": sources(name)}}
+            _lock_path(instrument).write_text(json.dumps(told, indent=1, sort_keys=True) + "\n")
 
 
 if __name__ == "__main__":
