@@ -433,3 +433,33 @@ def test_draws_of_tables() -> None:
         assert "systematic" in bad.why
     with pytest.raises(ValueError, match="no draws"):
         systematic_pulls([], dataset(x=SIGNAL), schema())
+
+
+def few_steps(gain: float = 1.0) -> Case:
+    """Rounding alone, of a signal that is spread evenly over three steps: what is cut off goes with the signal."""
+    step = 4.0
+    true = 1.5 * step * (2.0 * np.abs(2.0 * np.mod(np.arange(N) * 0.0618034, 1.0) - 1.0) - 1.0)
+    product = dataset(
+        x=np.round(gain * true / step) * step, x_random=np.full(N, step / np.sqrt(12.0)), x_quantum=np.full(N, step)
+    )
+    return schema(Uncertainty("random", ("et",), distribution="quantised")), product, dataset(x=true)
+
+
+def test_what_rounding_cuts_off_may_go_with_the_truth(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert judge(few_steps()).ok, judge(few_steps()).why
+    monkeypatch.setattr("pipeline.testing.pulls.ROUNDED", 0.0)
+    assert "goes with the truth" in judge(few_steps()).why
+
+
+@pytest.mark.parametrize("gain", [0.7, 1.3, 2.0])
+def test_a_wrong_gain_of_few_steps_fails(gain: float) -> None:
+    assert not judge(few_steps(gain)).ok
+
+
+def test_rounding_excuses_nothing_where_there_is_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gain that is off by little is seen through noise of a third of a step as without the excuse."""
+    layout, product, truth = quantised()
+    off = product.assign(x=product["x"] * 1.05)
+    assert not judge((layout, off, truth)).ok
+    monkeypatch.setattr("pipeline.testing.pulls.ROUNDED", 0.0)
+    assert not judge((layout, off, truth)).ok
