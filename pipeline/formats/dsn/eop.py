@@ -56,13 +56,13 @@ def read_eop(path: str | Path) -> Eop:
     InputError : cannot be read, not such a file, or a row that cannot be, with its line.
     """
     try:
-        lines = Path(path).read_bytes().decode("ascii").splitlines()
+        text = Path(path).read_bytes().decode("ascii")
     except OSError as error:
         raise InputError(path, f"cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         raise InputError(path, "not an Earth orientation file: not ASCII", f"byte {error.start}") from error
     eop, rows, places = Eop({}, np.zeros(0, DTYPE)), [], []
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(text.splitlines(), 1):
         code, mark, comment = line.partition("$")
         if mark:
             eop.comments.append(comment.strip())
@@ -79,6 +79,8 @@ def read_eop(path: str | Path) -> Eop:
         raise InputError(path, f"EOPUT1 is {eop.labels['EOPUT1']!r}, neither UT1 nor UT1R")
     if not rows:
         raise InputError(path, "no row of Earth orientation in the file")
+    if code.strip() and not text.endswith("\n"):
+        raise InputError(path, "the last row has no end of line: the file is cut short", f"line {number}")
     eop.table = np.array(rows, DTYPE)
     _check(path, eop.table, places)
     return eop

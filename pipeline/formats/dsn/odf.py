@@ -218,7 +218,7 @@ def _check_headers(path: str | Path, headers: NDArray[np.void], heads: NDArray[n
     if len(stray):
         at = int(heads[stray[0]])
         raise InputError(path, f"the {_NAMES[keys[stray[0]]]} group has a secondary key", f"byte {at * RECORD + 4}")
-    if keys[-1] != END:
+    if not keys or keys[-1] != END:
         raise InputError(path, "the file is cut short: it has no end-of-file group", f"byte {size}")
     if keys[:2] != [LABEL, IDENTIFIER] or ORBIT not in keys:
         names = ", ".join(_NAMES[k] for k in keys)
