@@ -136,7 +136,7 @@ def read_tnf(path: str | Path, on_damage: OnDamage = "raise") -> Tnf:
     index.refuse((index.size < _SHORTEST).astype(np.uint8), ["the unit is shorter than any data type"], on_damage)
     index.refuse(_judge_size(index), _REASONS, on_damage)
     order = index.gather(slice(None), _FORMAT_CODE, 1)[:, 0]
-    records = {t: _decode(index, order == t, t) for t in np.unique(order).tolist()}
+    records = {t: _decode(index, order == t, t) for t in np.flatnonzero(np.bincount(order)).tolist()}
     verdict = np.zeros(len(order), np.uint8)
     for data_type, rows in records.items():
         verdict[order == data_type] = _judge_record(rows, data_type)
