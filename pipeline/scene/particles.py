@@ -20,7 +20,7 @@ def penetrating(et: ArrayLike, closest_approach: float) -> Floats:
     return np.asarray(40.0 + 900.0 * np.exp(-0.5 * (since - 0.3) ** 2))
 
 
-def counter(rate: Floats, dead_time: float) -> Floats:
+def counter(rate: Floats, dead_time: Floats | float) -> Floats:
     """Counts per second of a counter that waits: each event takes its own mean waiting time and the dead time."""
     waiting = 1.0 / np.maximum(rate, 1e-12)
     return 1.0 / (waiting + dead_time)
