@@ -132,10 +132,12 @@ def intensities(
     quality = _quality(counts, channels, live, behind, gain, expected / seconds)
     quality |= flag(~np.isfinite(rate), Quality.MISSING)
     missing = (quality & np.uint32(Quality.MISSING)) != 0
+    # Where background is measured by the same detector it goes with the live time as the counts do.
+    goes = rate if channels.family.monitor else gross
     parts = {
         "random": np.sqrt(expected) / seconds,
-        "systematic": np.hypot(behind.systematic, gross * live.relative[:, :, None]),
-        "structured": np.hypot(behind.structured, gross * live.counted[:, :, None]),
+        "systematic": np.hypot(behind.systematic, goes * live.relative[:, :, None]),
+        "structured": np.hypot(behind.structured, goes * live.counted[:, :, None]),
     }
     values: dict[str, Array] = {"counts": counts, "counts_random": np.sqrt(expected), "rate": rate}
     values |= {f"rate_{name}": sigma for name, sigma in parts.items()}

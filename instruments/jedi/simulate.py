@@ -39,7 +39,7 @@ TURNS = (("ZXY", (90.0, 8.0, -10.0)), ("ZX", (180.0, -90.0)), ("ZXY", (-90.0, -8
 # Product of each family, and seconds of an integration by resolution and scale.
 PRODUCTS = {"ESP": "electrons", "ISP": "ion_singles", "TOFXER": "ions", "TOFXPHR": "low_ions"}
 SECONDS = {
-    "demo": {"HIERSESP": 2.0, "HIERSISP": 10.0, "HIERSTOFXER": 10.0, "HIERSTOFXPHR": 10.0},
+    "demo": {"HIERSESP": 2.0, "HIERSISP": 10.0, "HIERSTOFXER": 2.0, "HIERSTOFXPHR": 2.0},
     "full": {"HIERSESP": 0.5, "HIERSISP": 1.0, "HIERSTOFXER": 1.0, "HIERSTOFXPHR": 1.0},
 }
 COARSE = {"demo": 10.0, "full": 0.25}
@@ -51,7 +51,7 @@ SWITCH = 3.0e4
 MIXED = {"ions": ("protons", "helium", "oxygen", "sulfur"), "heavies": ("oxygen", "sulfur")}
 # Rates beside what is sorted, 1/s: noise of start and stop, pulses of penetrating particles in either for one in a
 # large pixel, pulses below the threshold.
-NOISE, BY_PENETRATORS, BELOW = (900.0, 700.0), (6.0, 5.0), 400.0
+NOISE, BY_PENETRATORS, BELOW = (900.0, 700.0), (60.0, 50.0), 400.0
 _GAUSS = np.polynomial.legendre.leggauss(3)
 NODES, WEIGHTS = np.asarray(_GAUSS[0]), np.asarray(_GAUSS[1]) / 2.0
 

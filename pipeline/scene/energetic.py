@@ -43,7 +43,7 @@ class Spectrum:
 # Oxygen: mean and slope of the intensities JEDI measured from 2017-10-17 to 20 (orbit 9), 29 at 477 keV, index 2.5.
 SPECTRA = {
     "electrons": Spectrum(5.0e3, 100.0, 1.9, 30.0, 0.25, 1500.0),
-    "protons": Spectrum(300.0, 100.0, 2.2, 6.0, 0.20, 1800.0),
+    "protons": Spectrum(2000.0, 100.0, 2.2, 6.0, 0.20, 1800.0),
     "helium": Spectrum(20.0, 200.0, 2.4, 6.0, 0.20, 1600.0),
     "oxygen": Spectrum(29.0, 476.525, 2.5, 4.0, 0.25, 1900.0),
     "sulfur": Spectrum(20.0, 476.525, 2.3, 4.0, 0.25, 2100.0),
