@@ -95,7 +95,12 @@ def _bands(own: NDArray[np.intp], kinds: int) -> list[NDArray[np.intp]]:
 
 def _over_energy(panel: Axes, spectra: xr.Dataset, values: NDArray[np.float64], own: NDArray[np.intp]) -> None:
     """Draw a species; where channels overlap the border is half way."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
     lower, upper = spectra["energy_lower"].values[own], spectra["energy_upper"].values[own]
     inner = np.sqrt(lower[1:] * upper[:-1])
     spectrogram(panel, spectra, values, np.concatenate([lower[:1], inner, upper[-1:]]), UNIT, "energy  (keV)")
     panel.set_yscale("log")
+    panel.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    panel.yaxis.set_minor_formatter(NullFormatter())

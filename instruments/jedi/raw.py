@@ -92,6 +92,7 @@ def open_edr(path: Path, clock: Sclk) -> Granule:
         found = hashlib.file_digest(file, "md5").hexdigest()
     if said and not table.truncated and found != said:
         raise InputError(data, "its MD5 checksum is not the label's: bytes have changed", "MD5_CHECKSUM")
+    check_rows(table, label.need("ROW_BYTES", int, label[POINTER]), data)
     et, length = row_times(table, clock)
     good = np.isfinite(et)
     if not good.any():
@@ -101,6 +102,27 @@ def open_edr(path: Path, clock: Sclk) -> Granule:
     structure = label.resolve(str(label[POINTER].get("^STRUCTURE"))) if "^STRUCTURE" in label[POINTER] else path
     files = {"label": path, "data": data, "format": structure}
     return Granule("jedi", f"jedi.{kind.lower()}", match[1].lower(), int(match[5]), start, stop, files, meta=meta)
+
+
+def check_rows(table: Table, width: int, data: Path) -> None:
+    """Refuse a file with more rows than its label says, and columns that are not where its rows have them.
+
+    Columns must not overlap, and what lies between them must be blank in every row: a wrong first byte in a format file
+    would take a digit off.
+    """
+    if data.stat().st_size >= (table.rows + table.truncated + 1) * width:
+        raise InputError(data, f"holds more than the {table.rows} rows of {width} bytes that the label says")
+    covered = np.zeros(width, np.intp)
+    for column in table.columns.values():
+        covered[column.start : column.start + column.size] += 1
+    if (covered > 1).any():
+        raise InputError(data, "columns of its format file overlap", f"byte {int(np.argmax(covered > 1)) + 1} of a row")
+    rows = np.memmap(data, np.uint8, "r", shape=(table.rows, width)) if table.rows else np.zeros((0, width), np.uint8)
+    between = np.flatnonzero(covered == 0)
+    bad = ~np.isin(rows[:, between], np.frombuffer(b" ,\r\n", np.uint8))
+    if bad.any():
+        row, place = np.argwhere(bad)[0]
+        raise InputError(data, "a row is not blank between columns", f"row {row + 1}, byte {between[place] + 1}")
 
 
 # Times
