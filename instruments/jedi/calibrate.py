@@ -24,7 +24,6 @@ from instruments.jedi.schemas import (
 )
 from pipeline.clock import Span
 from pipeline.dataset.quality import Quality
-from pipeline.errors import CalibrationError
 from pipeline.geometry import Geometry
 from pipeline.instrument import Product, Raw, step
 from pipeline.particles.counting import counted
@@ -120,10 +119,6 @@ def intensities(
 ) -> xr.Dataset:
     """Counts, rates and intensities with their uncertainties and quality (steps 1 to 5)."""
     counts, et = raw["counts"].values, raw["et"].values
-    if counts.shape[2] != channels.energy.size:
-        raise CalibrationError(
-            f"tables {_kind(raw)} have {counts.shape[2]} channels, table jedi.channels {channels.energy.size}"
-        )
     seconds = live.seconds[:, :, None]
     exposure = gain.value * seconds
     expected = chain.expected(counts, np.nan_to_num(exposure), raw["unit"].values, et)

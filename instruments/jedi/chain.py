@@ -22,6 +22,7 @@ from instruments.jedi.layout import (
     Family,
     merged,
 )
+from pipeline.errors import CalibrationError
 from pipeline.particles.counting import along_time, correct_dead_time, expected_counts
 
 Array = NDArray[np.float64]
@@ -70,14 +71,28 @@ class Channels:
         return self.energy / nucleons
 
     def together(self, fine: Array) -> Array:
-        """Values of fine channels added up (channel)."""
+        """Values of fine channels added up (channel); raises CalibrationError where a table has others."""
+        if fine.size != self.place.size:
+            raise CalibrationError(f"JEDI {self.family.title}: {self.place.size} channels, the table has {fine.size}")
         return np.asarray(np.bincount(self.place, fine), np.float64)
 
 
 def channels_of(kind: str, channels: Table, efficiency: Table) -> Channels:
-    """Channels of a table type: energies, widths, efficiencies."""
+    """Channels of a table type: energies, widths, efficiencies.
+
+    Raises
+    ------
+    CalibrationError
+        if a table has another number of channels than the archive's tables.
+    """
     family = FAMILIES[KINDS[kind]]
     place = merged(family, kind)
+
+    for g in family.groups:
+        for table, name in ((channels, f"{g.energies}_width"), (efficiency, g.name)):
+            size = table[name].value.size
+            if size != g.channels:
+                raise CalibrationError(f"{table.instrument}.{table.name}: {name} has {size} channels, not {g.channels}")
 
     def fine(of: str) -> Array:
         return np.concatenate([channels[f"{g.energies}_{of}"].value for g in family.groups])

@@ -114,15 +114,14 @@ def unit_counts(
     ratio = known["geometric_factor"][f"{name}_small"][unit]
     fast = penetrating(et, scene.pass_.et)[:, None] * known["penetrators"][f"{name}_sensitivity"][unit]
     seen = (flux * response).sum(axis=1)[:, None] * along * large
-    pulses = seen + 3.0 * fast + BELOW if family.monitor else seen * 40.0 + 3.0 * fast + BELOW
-    small = pulses > SWITCH
+    small = (seen if family.monitor else 40.0 * seen) + 3.0 * fast + BELOW > SWITCH
     area = np.where(small, ratio, 1.0)
     signal = (flux * response)[:, None, :] * (along * large * area)[:, :, None]
     if family.monitor:
         signal[:, :, -1] = 0.0
         behind = (fast * area)[:, :, None] * known["penetrators"][f"{name}_share"]
-        true = np.zeros((et.size, TELESCOPES, 4))
-        true[:, :, 2] = (signal + behind).sum(axis=2) + BELOW * area
+        mcp = [noise + share * fast for noise, share in zip(NOISE, BY_PENETRATORS, strict=True)]
+        true = np.stack([*mcp, (signal + behind).sum(axis=2) + BELOW * area, np.full(fast.shape, 5.0)], axis=2)
         dead = float(known["dead_time"]["spectrum"])
         own = 2
     else:
@@ -142,7 +141,12 @@ def unit_counts(
     place = merged(family, kind)
     busy = counter(true[:, :, own], dead) / np.maximum(true[:, :, own], 1e-12)
     expected = pooled((signal + behind) * (busy * seconds)[:, :, None], place)
-    basic = rng.poisson(counter(true, known["dead_time"]["counter"]) * seconds).astype(float)
+    counts = rng.poisson(expected).astype(float)
+    pulses = counter(true, known["dead_time"]["counter"]) * seconds
+    # What is sorted has been counted.
+    pulses[:, :, own] = np.maximum(pulses[:, :, own] - expected.sum(axis=2), 0.0)
+    basic = rng.poisson(pulses).astype(float)
+    basic[:, :, own] += counts.sum(axis=2)
     # A channel that only watches has no intensity of its own.
     weight = pooled(response[:, None, :] * (large * area)[:, :, None], place)
     intensity = pooled(signal, place) / weight
@@ -151,7 +155,7 @@ def unit_counts(
         intensity[:, :, -1] = np.nan
     return Counted(
         et, np.full(et.size, unit, np.int8), np.full(et.size, seconds), np.where(small, SMALL, LARGE).astype(np.int8),
-        gain, intensity, rate, expected, rng.poisson(expected).astype(float), basic, pitch,
+        gain, intensity, rate, expected, counts, basic, pitch,
         weight * (busy * seconds)[:, :, None],
     )  # fmt: skip
 

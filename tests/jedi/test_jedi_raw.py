@@ -23,6 +23,8 @@ RNG = np.random.default_rng(7)
 START = PASS.et + 2.0 * np.arange(6)
 # The table type with the fewest columns.
 SMALL = "LOERSTOFXPHR"
+# What the format file says of the columns of basic rates.
+NINE = "BYTES                        = 9"
 
 
 def values(kind: str, n: int = 6) -> dict[str, np.ndarray]:
@@ -213,7 +215,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
     "rows": (replaced("ROWS                         = 6", "ROWS                         = 9"), "need .* bytes"),
     "length of a row": (replaced("= 637", "= 636"), "no numbers|ends at"),
     "fewer rows": (replaced("ROWS                         = 6", "ROWS                         = 4"), "more than the 4"),
-    "a column moved": (replaced("BYTES                        = 9", "BYTES                        = 5", ".FMT"), "between"),
+    "a column moved": (replaced(NINE, NINE.replace("9", "5"), ".FMT"), "between"),
     "columns overlap": (replaced("= 619", "= 621", ".FMT"), "overlap"),
     "no table": (replaced("ASCII_TABLE", "ASCII_TABLX"), "ASCII_TABLE"),
     "no label language": (lambda p: p.write_bytes(bytes(range(256)) * 20), "label|MISSING|missing"),
