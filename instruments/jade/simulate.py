@@ -17,7 +17,6 @@ import numpy as np
 import xarray as xr
 from numpy.random import Generator
 from numpy.typing import NDArray
-from scipy.interpolate import CubicSpline
 
 from calibration.library import Library
 from instruments.jade.forward import (
@@ -27,9 +26,7 @@ from instruments.jade.forward import (
     Known,
     Q,
     U,
-    angle_between,
     bands,
-    counter,
     despun_axes,
     efficient,
     electron_vectors,
@@ -45,7 +42,8 @@ from instruments.jade.forward import (
 from instruments.jade.raw_write import write_level2
 from pipeline.clock import Span, format_utc
 from pipeline.instrument import Truth
-from pipeline.scene.plasma import OMEGA, penetrating, plasma
+from pipeline.scene.particles import angle_between, counter, field_through, penetrating
+from pipeline.scene.plasma import OMEGA, plasma
 
 if TYPE_CHECKING:
     from pipeline.scene import Scene
@@ -241,12 +239,6 @@ def dataset(
 ) -> xr.Dataset:
     """Truth at the records that were delivered."""
     return xr.Dataset(values, coords={"et": (index, et)}).isel({index: keep}).assign_attrs(attrs)
-
-
-def field_through(scene: Scene, et: Array) -> CubicSpline:
-    """The scene's field in J2000 through knots."""
-    knots = np.arange(et.min() - 5.0, et.max() + 6.0, 1.0 if np.ptp(et) < 1e4 else 10.0)
-    return CubicSpline(knots, scene.magnetic_field(knots))
 
 
 def electron_pitch(scene: Scene, et: Array, mode: NDArray[np.int64], anodes: Array) -> Array:
