@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from instruments.jade import calibrate, flux, moments, quicklook
-from instruments.jade.level3 import LEVEL_3
+from instruments.jade import archive, calibrate, flux, moments, quicklook
+from instruments.jade.level3 import LEVEL_3, LEVEL_3_IONS
 from instruments.jade.raw import ELECTRON_DATA, ION_DATA
 from instruments.jade.schemas import (
     ELECTRON_FLUX,
@@ -36,7 +36,7 @@ def _simulate(scene: Scene, raw_folder: Path, scale: Literal["demo", "full"], rn
 INSTRUMENT = Instrument(
     name="jade",
     title="JADE, electrons and ions of the auroral plasma",
-    formats=(ELECTRON_DATA, ION_DATA, LEVEL_3),
+    formats=(ELECTRON_DATA, ION_DATA, LEVEL_3, LEVEL_3_IONS),
     products=(
         ProductType("jade.electron_rate", "Electron count rates", "pass", ELECTRON_RATE, segment=300.0),
         ProductType("jade.electron_flux", "Electron fluxes and pitch angles", "pass", ELECTRON_FLUX, segment=300.0),
@@ -47,8 +47,9 @@ INSTRUMENT = Instrument(
     ),
     steps=(
         calibrate.electron_rate,
-        calibrate.electron_rate_from_archive,
+        archive.electron_rate_from_archive,
         calibrate.ion_rate,
+        archive.ion_rate_from_archive,
         flux.electron_flux,
         flux.ion_flux,
         moments.electron_moments,
