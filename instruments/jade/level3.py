@@ -94,8 +94,8 @@ def read_electrons(granules: Sequence[Granule], span: Span | None, clock: Sclk) 
     xr.Dataset
         ``rate``, ``rate_sigma``, ``background``, ``background_sigma`` (et, energy, look) in 1/s, NaN where filled;
         ``energy_per_charge``, ``elevation``, ``azimuth`` (et, energy, look); ``mode``, ``species``, ``accumulation``,
-        ``issues``, ``source_background`` (et); ``mag_vector(et, xyz)`` nT, despun, NaN where there is none or, of version 1, where
-        it is wrong, which ``mag_wrong(et)`` says; ``events(happened, event)`` at ``et_event``.
+        ``issues``, ``source_background`` (et); ``mag_vector(et, xyz)`` nT, despun, NaN where there is none or, of
+        version 1, where it is wrong, which ``mag_wrong(et)`` says; ``events(happened, event)`` at ``et_event``.
 
     Raises
     ------
@@ -155,7 +155,8 @@ def _part(granule: Granule, span: Span | None) -> xr.Dataset:
 
 def _measured(part: Table, name: str, chosen: NDArray[np.intp]) -> NDArray[np.float64]:
     """A column, NaN where the label's constant says or what no rate can be."""
-    values = part.physical(name)[chosen]
+    with np.errstate(invalid="ignore"):  # infinite ones
+        values = part.physical(name)[chosen]
     return np.where(np.abs(values) < LARGEST, values, np.nan)
 
 
