@@ -321,6 +321,8 @@ def test_figures_show_what_is_there(loop: Loop, tmp_path: Path) -> None:
     products = {}
     for name, dataset in loop.products.items():
         index = "record" if "record" in dataset.dims else "et"
+        if dataset.sizes[index] > 100:  # drawing takes its time
+            dataset = dataset.isel({index: slice(None, None, 5)})
         time = np.datetime64("2016-08-27T12:50:00") + (dataset["et"].values - PASS.et).astype("timedelta64[s]")
         products[name] = dataset.assign_coords(time=(index, time))
         products[name]["quality"].attrs["flag_conditions"] = np.uint32(1 << 19 | 1 << 21)
