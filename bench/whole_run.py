@@ -2,8 +2,8 @@
 
     python bench/whole_run.py INSTRUMENT [PJ]
 
-Prints seconds, the size of the raw data, MB of raw data per second, and the peak memory of the largest process (each
-worker is one) of simulation and run.
+Prints seconds of wall clock and of processors, the size of the raw data, MB of raw data per second of either, and the
+peak memory of the largest process (each worker is one) of simulation and run.
 """
 
 from __future__ import annotations
@@ -25,33 +25,39 @@ def megabytes(folder: Path) -> float:
     return sum(p.stat().st_size for p in folder.rglob("*") if p.is_file()) / 1e6
 
 
-def called(what: str, *arguments: object) -> tuple[dict[str, Any], float]:
-    """The answer of a command and its seconds; the kernel's peak of children only grows, so print it after each."""
-    start = time.perf_counter()
+def called(what: str, *arguments: object) -> tuple[dict[str, Any], float, float]:
+    """The answer of a command, its seconds, and those of processors."""
+    start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run([*COMMAND, *map(str, arguments), "--json"], capture_output=True, text=True, check=False)
-    seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    print(f"{what:10s} {seconds:8.1f} s   largest process so far {peak:6.0f} MB   status {done.returncode}", flush=True)
+    seconds, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    # Of the children so far: that of the simulation is taken in a process of its own.
+    peak = after.ru_maxrss / 1024
+    print(f"{what:10s} {seconds:7.1f} s   {used:7.1f} s of processors   largest process {peak:5.0f} MB", flush=True)
     if done.returncode:
-        print(done.stderr[-2000:])
-    return json.loads(done.stdout or "{}"), seconds
+        print(f"status {done.returncode}\n{done.stderr[-2000:]}")
+    return json.loads(done.stdout or "{}"), seconds, used
 
 
 def main(instrument: str, number: int) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder, store = Path(name), Path(name) / "store"
         own = ("--instrument", instrument)
-        pid = os.fork()
-        if pid == 0:  # its children's peak is its own
+        if os.fork() == 0:
             called("simulate", "simulate", number, *own, "--scale", "full", "--out", folder)
             os._exit(0)
-        os.waitpid(pid, 0)
+        os.wait()
         size = megabytes(folder / "raw")
         print(f"raw data {size:.0f} MB, truth {megabytes(folder / 'truth'):.0f} MB")
-        _, seconds = called("run", "run", number, *own, "--raw", folder / "raw", "--store", store)
-        print(f"{'':10s} {size / seconds:8.2f} MB/s, products {megabytes(store):.0f} MB")
-        answer, _ = called("verify", "verify", "--store", store, "--truth", folder / "truth")
-        print(json.dumps(answer)[:3000])
+        _, seconds, used = called("run", "run", number, *own, "--raw", folder / "raw", "--store", store)
+        print(f"{size / seconds:.2f} MB/s, {size / used:.2f} MB per second of processors", flush=True)
+        print(f"products {megabytes(store):.0f} MB", flush=True)
+        answer, *_ = called("verify", "verify", "--store", store, "--truth", folder / "truth")
+        compared = answer.get("variables", [])
+        print(f"{sum(v['ok'] for v in compared)} of {len(compared)} variables agree with the truth")
+        for v in compared:
+            if not v["ok"]:
+                print(v["product"], v["variable"], v["why"])
 
 
 if __name__ == "__main__":
