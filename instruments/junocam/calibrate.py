@@ -74,10 +74,11 @@ def radiance_from_imageset(
     convention: Convention = "centre",
     throughput_correction: bool = True,
 ) -> xr.Dataset:
-    """Radiance and I/F from the public site's image sets; see `radiance_from_edr`."""
-    decoded = levels(raw.attrs["mode"], raw.attrs["compression"], companding, convention)
-    tables = Tables(response, detector, throughput, solar, pixels, epochs)
-    return radiance(raw, decoded, tables, throughput_correction)
+    """Radiance and I/F from the public site's image sets, which hold the codes of the EDR: see `radiance_from_edr`."""
+    return radiance_from_edr(
+        raw, companding, response, detector, throughput, solar, pixels, epochs,
+        convention=convention, throughput_correction=throughput_correction,
+    )  # fmt: skip
 
 
 @step(produces="junocam.radiance", over="segment", version=1)
