@@ -24,6 +24,8 @@ SAID = {
     "interframe_delay": "interframe",
     "label_start": "start",
     "clock_difference": "clock_difference",
+    "timing_state": "timing_state",
+    "timing_offset": "timing_offset",
     "summing": "summing",
     "label_altitude": "altitude",
     "label_latitude": "latitude",
@@ -137,6 +139,7 @@ def radiance(
     variables: dict[str, Any] = {name: (("framelet", "line", "sample"), values) for name, values in out.items()}
     variables |= {name: ("framelet", np.array([e[name] for e in each])) for name in (each[0] if each else ())}
     for name, source in SAID.items():
-        variables[name] = ("framelet", np.full(len(filters), raw.attrs[source], RADIANCE[name].dtype))
+        kind = RADIANCE[name].dtype
+        variables[name] = ("framelet", np.full(len(filters), raw.attrs[source], object if kind == "str" else kind))
     variables["stated_centre"] = ("framelet", raw["stated_centre"].values)
     return xr.Dataset(variables, coords={n: raw[n] for n in ("et", "et_start", "filter", "frame")})

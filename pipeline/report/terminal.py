@@ -68,7 +68,8 @@ class Progress:
             self.finished.add(name)
             self.bars.update(self.status, completed=len(self.finished - {PICTURES}))
             if not ERR.is_terminal:
-                ERR.print(f"{name}: {_count(total, 'picture' if name == PICTURES else 'segment')}", soft_wrap=True)
+                line = _count(total, "picture") if name == PICTURES else f"{name}: {_count(total, 'segment')}"
+                ERR.print(line, soft_wrap=True)
 
 
 def show_waiting(holder: str) -> None:
