@@ -138,7 +138,19 @@ def framelets(label: ImageLabel, strip: NDArray[Any], span: Span | None) -> xr.D
         "frame": frame[use].astype(np.int32),
         "stated_centre": np.array([label.centres.get(n, np.nan) for n in names]),
     }
-    attrs = {
+    return xr.Dataset(
+        {
+            "value": (("framelet", "line", "sample"), value),
+            "lines_there": ("framelet", there.astype(np.int16)),
+        },
+        coords={name: ("framelet", values) for name, values in along.items()},
+        attrs=_said(label),
+    )
+
+
+def _said(label: ImageLabel) -> dict[str, Any]:
+    """What a label says of the image as a whole."""
+    return {
         "image": label.id,
         "orbit": label.orbit,
         "number": label.number,
@@ -159,14 +171,6 @@ def framelets(label: ImageLabel, strip: NDArray[Any], span: Span | None) -> xr.D
         "temperature": label.temperature,
         "label_corrections": label.corrections,
     }
-    return xr.Dataset(
-        {
-            "value": (("framelet", "line", "sample"), value),
-            "lines_there": ("framelet", there.astype(np.int16)),
-        },
-        coords={name: ("framelet", values) for name, values in along.items()},
-        attrs=attrs,
-    )
 
 
 EDR = RawFormat(
