@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
 import warnings
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
@@ -88,6 +89,7 @@ def _picture(
 
 def render(picture: Picture) -> bytes:
     """The picture as PNG; equal products give equal bytes with one version of the libraries."""
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # a home without a place for its caches is no fault
     look = next(q for q in registry.load(picture.instrument).quicklooks if q.name == picture.look)
     datasets = [None if path is None else netcdf.open_product(path) for path in picture.products]
     png = io.BytesIO()
