@@ -23,6 +23,7 @@ from instruments.sru import INSTRUMENT, calibrate, counts, raw, stars
 from pipeline.clock import Sclk
 from pipeline.dataset import check, netcdf
 from pipeline.dataset.context import add_context
+from pipeline.dataset.quality import Quality
 from pipeline.scene import Scene, make_scene
 
 CLOCK = Sclk.default()
@@ -66,9 +67,10 @@ def recovered(truth: dict[tuple[str, str], xr.Dataset], seen: dict[str, xr.Datas
         if ("sru.stars", unit) in truth:
             true = truth["sru.stars", unit]
             _, mine, theirs = np.intersect1d(found["hip"].values, true["hip"].values, return_indices=True)
-            good = (found["quality"].values[mine] == 0) & np.isfinite(true["place"].values[theirs]).all(axis=1)
+            good = (found["quality"].values[mine] & int(Quality.MISSING | Quality.SUSPECT)) == 0
             off.append((found["place"].values[mine] - true["place"].values[theirs])[good])
     places = np.concatenate(off)
+    places = places[np.isfinite(places).all(axis=1)]
     print(
         f"places of {len(places)} stars: {np.sqrt((places**2).mean()):.3f} px rms, {np.abs(places).max():.3f} at most"
     )

@@ -208,6 +208,18 @@ def test_a_damaged_picture_is_refused(tmp_path: Path) -> None:
         imageset.read_imageset([granule], None, CLOCK)
 
 
+def test_flipped_bits_of_a_picture_are_noticed(tmp_path: Path) -> None:
+    """Without its checksums every other one would be decoded to other codes."""
+    described = label()
+    strip = (np.arange(described.lines * described.samples) // 50).astype(np.uint8).reshape(described.lines, -1)
+    path = write_imageset(tmp_path, described, strip, CLOCK, 7)
+    content, rng = path.read_bytes(), np.random.default_rng(0)
+    for place in rng.integers(len(content), size=40):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1 << int(rng.integers(8))]) + content[place + 1 :])
+        with pytest.raises(InputError, match=r"PNG|pixels"):
+            imageset.read_imageset([imageset.open_imageset(path, CLOCK)], None, CLOCK)
+
+
 def test_no_garbage_in_a_label_does_harm(tmp_path: Path) -> None:
     """Whatever is wrong, it is refused with a reason or read; nothing else is raised."""
     described = label(frames=1)
