@@ -254,12 +254,7 @@ def image(
     t = row_exposure(shot, readout)
     signal = np.clip(np.where(found.outlying, value, found.background - found.rest), 0.0, None)
     variance = stack_variance(found.noise, darkness, view, found.outlying) + signal / per_dn
-    quality = flag(~view.valid, Quality.MISSING) | flag(view.saturated, Quality.SATURATED)
-    quality |= (
-        flag(found.hits, Quality.RADIATION) | flag(found.core, CORE.mask) | flag(by_row & view.valid, NO_STACK.mask)
-    )
-    quality |= flag(view.stars, STAR.mask) | flag(view.planet, PLANET.mask) | flag(found.day, DAY.mask)
-    quality |= flag(darkness.hot if darkness else np.zeros(dn.shape, bool), HOT.mask)
+    quality = quality_of(view, found, darkness, by_row)
     expected, sigma = (getattr(gain["offset"], n)[shot.unit - 1] for n in ("value", "sigma"))
     odd = not abs(mode - expected) <= ODD * sigma or not np.isfinite(error)
     quality |= np.uint32(OFFSET_ODD.mask * odd | TIME_CONFLICT.mask * bool(raw["conflict"].values[0]))
@@ -291,6 +286,14 @@ def image(
         coords={"et": (("row",), shot.et + t / 2.0)},
         attrs={"pixels_damaged": int(raw["damaged"].values[0])},
     )
+
+
+def quality_of(view: Seen, found: Found, darkness: Darkness | None, by_row: Mask) -> Flags:
+    """Quality bits of the pixels; `by_row`: where the dark level is the row's."""
+    bits = flag(~view.valid, Quality.MISSING) | flag(view.saturated, Quality.SATURATED)
+    bits |= flag(found.hits, Quality.RADIATION) | flag(found.core, CORE.mask) | flag(by_row & view.valid, NO_STACK.mask)
+    bits |= flag(view.stars, STAR.mask) | flag(view.planet, PLANET.mask) | flag(found.day, DAY.mask)
+    return bits | (flag(darkness.hot, HOT.mask) if darkness else np.uint32(0))
 
 
 def level_of(darkness: Darkness | None, value: Floats, sky: Mask) -> tuple[Floats, Mask]:
