@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from pipeline.particles.figures import BLACK, COLOURS, finish, good, mean, panels, spectrogram, step_edges
+from pipeline.particles.figures import BLACK, COLOURS, WIDTH, finish, good, mean, panels, spectrogram, step_edges
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -118,3 +118,29 @@ def _band(
     sigma = np.sqrt(sum(pick(f"{name}_{c}").astype(float) ** 2 for c in ("random", "systematic", "structured")))
     axes.plot(time, value, color=colour, lw=1.0, label=label)
     axes.fill_between(time, value - sigma, value + sigma, color=colour, alpha=0.2, lw=0)
+
+
+def masses(flights: xr.Dataset) -> Figure:
+    """Mean rate over flight time and energy, and the flux of each mass through the pass, mean over energies."""
+    from matplotlib.colors import LogNorm
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(WIDTH, 6.4), layout="constrained")
+    spectra, lines = figure.subplots(2, 1, height_ratios=(3, 2))
+    energy, flight = (flights[n].values[0].astype(float) for n in ("energy_per_charge", "flight_time"))
+    order = np.argsort(energy)
+    image = np.ma.masked_less_equal(np.nan_to_num(mean(good(flights, "rate"), 0)[order]), 0.0)
+    high = float(image.max()) if image.count() else 1e-3
+    norm = LogNorm(max(high * 1e-4, 1e-3), max(high, 1e-2))
+    mesh = spectra.pcolormesh(step_edges(flight), step_edges(energy), image, norm=norm, cmap="viridis", rasterized=True)
+    figure.colorbar(mesh, ax=spectra, pad=0.01).set_label("rate  (s$^{-1}$)", fontsize=8)
+    spectra.set(xscale="log", yscale="log", xlabel="flight time  (ns)", ylabel="E/q  (V)")
+    spectra.set_title("rate, mean over the pass; each trace is a mass per charge", fontsize=9)
+    for colour, name, flux in zip(COLOURS, flights.attrs.get("masses", "").split(" (")[0].split(", "), np.moveaxis(
+        flights["energy_flux"].values.astype(float), 2, 0), strict=False):  # fmt: skip
+        lines.plot(flights["time"].values, mean(flux, 1), color=colour, lw=1.0, label=name)
+    lines.set_ylabel(UNIT)
+    lines.set_yscale("symlog", linthresh=1e3)
+    lines.legend(ncols=4, fontsize=8, frameon=False)
+    finish([lines])
+    return figure
