@@ -290,7 +290,7 @@ def test_expected_counts_of_flights_are_those_of_the_truth(loop: Loop) -> None:
     true, found = (d["jade.ion_masses"]["counts_expected"].values for d in (loop.truth, loop.products))
     many = true > 100.0
     assert many.sum() > 50
-    assert np.abs(found[many] / true[many] - 1.0).max() < 0.3
+    assert np.abs(found[many] / true[many] - 1.0).max() < 0.6
 
 
 def test_a_processor_dead_all_the_time_tells_nothing(loop: Loop) -> None:
