@@ -24,11 +24,11 @@ MAS = np.pi / 180.0 / 3600e3
 
 @dataclass(frozen=True, eq=False)
 class EarthOrientation:
-    """Measured orientation, by day.
+    """Measured orientation at even steps of time, a day in published series.
 
     Parameters
     ----------
-    mjd : days of UTC, ascending by one (n).
+    mjd : days of UTC, ascending (n).
     x, y : pole, milliarcseconds (n).
     ut1_tai : UT1 - TAI, s (n); without the leaps of UTC.
     dx, dy : offsets of the celestial pole from IAU 2006/2000A, milliarcseconds (n).
@@ -42,24 +42,26 @@ class EarthOrientation:
     dy: Floats
 
     def __post_init__(self) -> None:
-        if self.mjd.size < 4 or not np.allclose(np.diff(self.mjd), 1.0):
-            raise CalibrationError("Earth orientation: four or more consecutive days are needed")
+        steps = np.diff(self.mjd)
+        if steps.size < 3 or not np.allclose(steps, steps[0], atol=1e-7) or not steps[0] > 0:
+            raise CalibrationError("Earth orientation: four or more values at even steps of time are needed")
 
     def at(self, mjd: ArrayLike) -> tuple[Floats, ...]:
-        """Pole x, y; UT1 - TAI; offsets dx, dy at times, by Lagrange's cubic through the four days about each.
+        """Pole x, y; UT1 - TAI; offsets dx, dy at times, by Lagrange's cubic through the four values about each.
 
         Raises
         ------
         CalibrationError
-            for a time that has not two days before and after it.
+            for a time that has not two values before and after it.
         """
         day = np.asarray(mjd, np.float64)
-        first = np.floor(day - self.mjd[0]).astype(np.intp) - 1
+        step = (self.mjd[-1] - self.mjd[0]) / (self.mjd.size - 1)
+        first = np.floor((day - self.mjd[0]) / step).astype(np.intp) - 1
         if (first < 0).any() or (first + 3 >= self.mjd.size).any():
             wanted = f"{day.min():.2f} to {day.max():.2f}"
-            reach = f"{self.mjd[1]:.0f} to {self.mjd[-2]:.0f}"
+            reach = f"{self.mjd[1]:.2f} to {self.mjd[-2]:.2f}"
             raise CalibrationError(f"Earth orientation is known for MJD {reach}, {wanted} is needed")
-        u = day - self.mjd[first + 1]
+        u = (day - self.mjd[first + 1]) / step
         weights = (
             -u * (u - 1.0) * (u - 2.0) / 6.0,
             (u + 1.0) * (u - 1.0) * (u - 2.0) / 2.0,
