@@ -177,7 +177,7 @@ def _assembled(
     y, error, links, left = combine(sound, random / received, ab)
     combined_quality, best = _of_best(quality, sound)
     combined_quality |= _flag(links == 1, PLASMA_LEFT.mask) | _flag(links == 2, PLASMA_TWO.mask)
-    plasma_left = np.where(links == 1, rate * np.sqrt((left**2).sum(axis=1)), 0.0)
+    plasma_left = rate * np.sqrt((left**2).sum(axis=1))
     media_best = np.take_along_axis(media_error / received, best[:, None], axis=1)[:, 0]
     at_best = [np.take_along_axis(s / received, best[:, None], axis=1)[:, 0] for s in stages]
     steps = np.stack([*(MM_PER_S * s for s in at_best), MM_PER_S * y[:, 0]], axis=1)
