@@ -17,5 +17,13 @@ FILE_NAME = re.compile(
 """Radio-science file names in the PDS archive, e.g. ``GRV_JUGR_2016240_0635X55MC001V01.TNF``.
 
 Bands and stations of uplink and downlink, M and MM for several (``M`` alone for a downlink of several bands); ``Cnnn``
-is the Doppler count time in s, ``nnnK`` the sample rate in kHz. Of one start, bands and stations the highest version stands.
+is the Doppler count time in s, ``nnnK`` the sample rate in kHz. Of one start, bands and
+stations the highest version stands.
 """
+
+ANCILLARY_NAME = re.compile(
+    r"(?P<mission>[A-Z]{3})_(?P<phase>[A-Z]{4})_(?P<first>\d{7})_(?P<last>\d{7})_V(?P<version>\d{2})"
+    r"\.(?P<kind>AMC|EOP|ION|SFF|TRO|WEA)",
+    re.IGNORECASE,
+)
+"""Names of their companions by first and last day (year and day of the year): ION and TRO are `media`, EOP is `eop`."""

@@ -82,7 +82,7 @@ class Command:
         assert self.start is not None
         assert self.end is not None
         span = (self.end[0] - self.start[0]) * 86400.0 + (self.end[1] - self.start[1])
-        return np.polynomial.polynomial.polyval(2.0 * since / span - 1.0, c)
+        return np.asarray(np.polynomial.polynomial.polyval(2.0 * since / span - 1.0, c), np.float64)
 
     @staticmethod
     def _trigonometric(since: NDArray[np.float64], c: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -91,11 +91,12 @@ class Command:
         return value
 
 
-_WORD = re.compile(r"\s*(FROM|TO|DSN|SCID|QUASAR|MODEL|BY)\s*", re.IGNORECASE)
+_WORD = re.compile(r"\s*(FROM|AFTER|TO|BEFORE|DSN|SCID|QUASAR|MODEL|BY)\s*", re.IGNORECASE)
+_SAME = {"AFTER": "FROM", "BEFORE": "TO"}
 _ARGUMENT = re.compile(r"\s*\(([^()]*)\)")
 _VERB = re.compile(r"\s*ADJUST\s*(?:\(\s*([A-Z0-9 ,]+?)\s*\))?", re.IGNORECASE)
 _SERIES = re.compile(rf"({'|'.join(SERIES)})(?=\s*\()", re.IGNORECASE)
-_TIME = re.compile(r"\s*(\d{2})/(\d{1,2})/(\d{1,2})\s*,\s*(\d{1,2}):(\d{2})(?::(\d{2}(?:\.\d*)?))?\s*")
+_TIME = re.compile(r"\s*(\d{2})/(\d{1,2})/(\d{1,2})(?:\s*,\s*(\d{1,2})(?::(\d{1,2})(?::(\d{1,2}(?:\.\d*)?))?)?)?\s*")
 
 
 def read_csp(path: str | Path) -> list[Command]:
@@ -150,7 +151,7 @@ def _parse(path: str | Path, line: int, text: str, comment: str) -> Command:
         word = _WORD.match(text, at)
         if word is None:
             raise fail(f"unknown limiter {text[at:].split()[0][:20]!r}")
-        name, at = word[1].upper(), word.end()
+        name, at = _SAME.get(word[1].upper(), word[1].upper()), word.end()
         if name == "BY":
             series = _SERIES.match(text, at)
             if series is None:
@@ -185,11 +186,11 @@ def _parse(path: str | Path, line: int, text: str, comment: str) -> Command:
 
 
 def _time(text: str) -> Time:
-    """Return a time of the form yy/mm/dd,hh:mm[:ss]; years 50 to 99 are of the 20th century."""
+    """Return a time of the form yy/mm/dd[,hh[:mm[:ss]]]; years 50 to 99 are of the 20th century."""
     match = _TIME.fullmatch(text)
     if match is None:
         raise ValueError(f"{text!r} is no time yy/mm/dd,hh:mm:ss")
-    year, month, day, hour, minute = (int(match[k]) for k in range(1, 6))
+    year, month, day, hour, minute = (int(match[k] or 0) for k in range(1, 6))
     year += 1900 if year >= 50 else 2000
     date = np.datetime64(f"{year}-{month:02d}-{day:02d}")  # ValueError for a date that is none
     second = float(match[6] or 0)

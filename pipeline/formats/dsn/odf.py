@@ -1,4 +1,4 @@
-"""Orbit data files of the DSN (TRK-2-18 revision E): compressed Doppler, range, angles, and the ramps of the transmitters.
+"""Orbit data files of the DSN (TRK-2-18 revision E): compressed Doppler, range, angles, ramps of transmitters.
 
 A file is 36-byte records of nine big-endian words, in groups. A group begins with a header: key, secondary key, records
 per logical record, packet number of the header itself, five spare words. After the last group the block is filled up.
@@ -214,7 +214,11 @@ def _check_headers(path: str | Path, headers: NDArray[np.void], heads: NDArray[n
         reason = f"the {name} group says it begins with packet {says}, but it is packet {at}: records are lost or added"
         raise InputError(path, reason, f"byte {at * RECORD}")
     keys = headers["key"].tolist()
-    if keys[-1] != END:
+    stray = np.flatnonzero((headers["secondary_key"] != 0) & ~np.isin(headers["key"], (RAMP, CLOCK, SUMMARY)))
+    if len(stray):
+        at = int(heads[stray[0]])
+        raise InputError(path, f"the {_NAMES[keys[stray[0]]]} group has a secondary key", f"byte {at * RECORD + 4}")
+    if not keys or keys[-1] != END:
         raise InputError(path, "the file is cut short: it has no end-of-file group", f"byte {size}")
     if keys[:2] != [LABEL, IDENTIFIER] or ORBIT not in keys:
         names = ", ".join(_NAMES[k] for k in keys)
@@ -254,8 +258,6 @@ def _check_records(path: str | Path, group: Group, first: int) -> None:
             (late, "the ramp ends before it starts"),
             (records["station"] != int(group.header["secondary_key"]), "the ramp is not of the station of its group"),
         ]
-    elif group.key == END:
-        checks = []
     for bad, reason in checks:
         if bad.any():
             at = int(np.argmax(bad))

@@ -1,12 +1,12 @@
 """Standard formatted data units: where they are in a file (CCSDS 620.0-B; the labels of TRK-2-34 and 0159-Science).
 
-A unit is a label of 20 bytes (``NJPL``, version ``2``, class ``I``, two spare bytes, the data description, the length of
-what follows as u64) and CCSDS header data objects (CHDO): type u16, length u16, content. Nothing carries a checksum.
+A unit is a label of 20 bytes (``NJPL``, version ``2``, class ``I``, two spare bytes, the data description, the length
+of what follows as u64) and CCSDS header data objects (CHDO): type u16, length u16, content. Nothing carries a checksum.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pipeline.errors import InputError
 
 LABEL = 20
+_BLOCK = 1 << 24  # bytes searched in one go
 OnDamage = Literal["raise", "skip"]
 
 
@@ -48,29 +49,28 @@ class SfduIndex:
     damage: list[Damage]
     path: str
 
-    def gather(self, which: NDArray[np.int64], first: int, size: int) -> NDArray[np.uint8]:
-        """Return bytes `first` to `first + size` of the units `which`, one row each; `first` < 0 counts from the end."""
+    def gather(self, which: NDArray[np.generic] | slice, first: int, size: int) -> NDArray[np.uint8]:
+        """Return `size` bytes from `first` on of the units `which`, one row each; `first` < 0 counts from the end."""
         start = self.offset[which] + (first if first >= 0 else self.size[which] + first)
-        if len(which) == 0:
-            return np.zeros((0, size), np.uint8)
         return sliding_window_view(self.buffer, size)[start]
 
-    def refuse(self, bad: NDArray[np.bool_], reason: str, on_damage: OnDamage) -> None:
-        """Take the units marked in `bad` out of the index, or raise for the first of them."""
-        if not bad.any():
-            return
-        found = [Damage(int(o), int(s), reason) for o, s in zip(self.offset[bad], self.size[bad], strict=True)]
-        if on_damage == "raise":
-            raise InputError(self.path, reason, f"byte {found[0].offset}")
+    def refuse(self, verdict: NDArray[np.integer], reasons: Sequence[str], on_damage: OnDamage) -> None:
+        """Take the units out of which `verdict` is not 0 but 1 + the number of a reason, or raise for the first."""
+        bad = np.flatnonzero(verdict)
+        found = [Damage(int(self.offset[k]), int(self.size[k]), reasons[int(verdict[k]) - 1]) for k in bad]
+        if found and on_damage == "raise":
+            raise InputError(self.path, found[0].reason, f"byte {found[0].offset}")
         self.damage += found
-        self.offset, self.size = self.offset[~bad], self.size[~bad]
+        self.offset, self.size = self.offset[verdict == 0], self.size[verdict == 0]
+        if len(self.offset) == 0:
+            raise InputError(self.path, f"no unit is whole; the first: {self.damage[0].reason}", "byte 0")
 
 
 def index_sfdus(path: str | Path, descriptions: Collection[bytes], longest: int, on_damage: OnDamage) -> SfduIndex:
     """Find the units of a file.
 
-    Units of one size, the rule for samples, are found by that size; others by their labels, each of which must lie where
-    the unit before it ends. A unit whose length runs into the next label is refused, and so is what lies between units.
+    Units of one size, the rule for samples, are found by that size; others by their labels, each of which must lie
+    where the unit before it ends. A unit whose length runs into the next label, and what lies between units, is damage.
 
     Parameters
     ----------
@@ -121,14 +121,15 @@ def _equal(buffer: NDArray[np.uint8], descriptions: Collection[bytes], longest: 
 
 def _labelled(buffer: NDArray[np.uint8], descriptions: Collection[bytes]) -> NDArray[np.int64]:
     """Return every place at which a label of the format stands."""
-    last = len(buffer) - LABEL
-    if last < 0:
-        return np.zeros(0, np.int64)
-    place = np.flatnonzero(buffer[: last + 1] == ord("N"))
-    for k, letter in enumerate(b"NJPL2I"):
-        place = place[buffer[place + k] == letter]
-    text = sliding_window_view(buffer, 4)[place + 8].view("S4")[:, 0] if len(place) else np.zeros(0, "S4")
-    return place[np.isin(text, list(descriptions))].astype(np.int64)
+    found = [np.zeros(0, np.int64)]
+    for start in range(0, len(buffer) - LABEL + 1, _BLOCK):
+        block = buffer[start : start + _BLOCK + LABEL - 1]
+        place = np.flatnonzero(block[: len(block) - LABEL + 1] == ord("N"))
+        for k, letter in enumerate(b"NJPL2I"):
+            place = place[block[place + k] == letter]
+        text = sliding_window_view(block, 4)[place + 8].view("S4")
+        found.append(start + place[np.isin(text[:, 0], list(descriptions))])
+    return np.concatenate(found)
 
 
 def _resolve(index: SfduIndex, longest: int, on_damage: OnDamage) -> None:

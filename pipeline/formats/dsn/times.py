@@ -1,6 +1,6 @@
 """Times of DSN records in two parts: modified Julian day and seconds of that day, both UTC.
 
-The parts are what the records hold, so nothing is lost, and what `erfa` takes: a leap second is second 86400 of its day.
+The parts are what the records hold, so nothing is lost, and what `erfa` takes: a leap second is second 86400.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Tracking and navigation files of the DSN (TRK-2-34 revision N and later): closed-loop phase, ranging, observables.
 
-A file is SFDUs of 18 data types, big-endian. The fields of every type stand in ``tnf_fields.csv`` by byte from the start of
-the unit, as NASA's trk234 reader and the interface document (New Horizons ``tnfsis.asc``) have them. In both, an
-observable of types 16 and 17 ends with 4 reserved bytes and the unit with 8.
+A file is SFDUs of 18 data types, big-endian. The fields of every type stand in ``tnf_fields.csv`` by byte from the
+start of the unit, as NASA's trk234 reader and the interface document (New Horizons ``tnfsis.asc``) have them. By the
+document an observable of types 16 and 17 ends with 4 reserved bytes, and the unit with 8.
 
 Units are given where the public documents state them; ``?`` marks those of which no public statement was found.
 """
@@ -20,7 +20,6 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from pipeline.errors import InputError
 from pipeline.formats.dsn.columns import as_dataset
 from pipeline.formats.dsn.sfdu import LABEL, Damage, OnDamage, SfduIndex, index_sfdus
 from pipeline.formats.dsn.times import mjd_of, valid_time
@@ -33,7 +32,16 @@ _KIND |= {12: _FILTERED, 13: _FILTERED} | dict.fromkeys((6, 7, 8, 11, 14, 15, 16
 DATA_TYPES = range(18)
 WITH_OBSERVABLES = (16, 17)
 _TAIL = 8  # reserved bytes after the observables
-_LONGEST = 214 + 22 * 65535
+_SHORTEST, _LONGEST = 144, 214 + 22 * 65535
+_FORMAT_CODE, _NUM_OBS = 31, 188  # first byte in a unit
+_CHDOS = ("aggregation", "primary", "secondary", "tracking")
+_REASONS = (
+    "format code is not a data type 0..17",
+    "the length is not that of the data type",
+    "the data description is not that of the data type",
+    "types and lengths of the CHDOs are not those of the data type",
+    "the time tag is no time",
+)
 
 
 @cache
@@ -48,7 +56,7 @@ def _sections() -> dict[str, list[tuple[str, str, int, str]]]:
 
 @cache
 def _fields(data_type: int) -> list[tuple[str, str, int, str]]:
-    """Return the fields of the fixed part of a unit; CHDO headers and reserved bytes carry the name of their section."""
+    """Return the fields of a unit but its observables; CHDO headers and reserved bytes are named by section."""
     out = []
     for section in ("label", "aggregation", "primary", _KIND[data_type][1], f"type_{data_type:02d}"):
         prefix = {_KIND[data_type][1]: "secondary", f"type_{data_type:02d}": "tracking"}.get(section, section)
@@ -125,84 +133,60 @@ def read_tnf(path: str | Path, on_damage: OnDamage = "raise") -> Tnf:
     InputError : not such a file, or damaged (``"raise"``), or nothing in it is whole.
     """
     index = index_sfdus(path, {kind[0] for kind in _KIND.values()}, _LONGEST, on_damage)
-    _check_units(index, on_damage)
-    if len(index.offset) == 0:
-        raise InputError(path, f"no unit is whole; the first: {index.damage[0].reason}", "byte 0")
-    every = np.arange(len(index.offset))
-    order = index.gather(every, 31, 1)[:, 0]
-    records, observables = {}, {}
-    for data_type in np.unique(order).tolist():
-        which = np.flatnonzero(order == data_type)
-        records[data_type] = _decode(index, which, data_type)
-        if data_type in WITH_OBSERVABLES:
-            observables[data_type] = _decode_observables(index, which, data_type)
-    return Tnf(records, observables, order, sorted(index.damage, key=lambda d: d.offset), str(path))
+    index.refuse((index.size < _SHORTEST).astype(np.uint8), ["the unit is shorter than any data type"], on_damage)
+    index.refuse(_judge_size(index), _REASONS, on_damage)
+    order = index.gather(slice(None), _FORMAT_CODE, 1)[:, 0]
+    records = {t: _decode(index, order == t, t) for t in np.unique(order).tolist()}
+    verdict = np.zeros(len(order), np.uint8)
+    for data_type, rows in records.items():
+        verdict[order == data_type] = _judge_record(rows, data_type)
+    index.refuse(verdict, _REASONS, on_damage)
+    if (verdict != 0).any():
+        records = {t: rows[verdict[order == t] == 0] for t, rows in records.items()}
+        order = order[verdict == 0]
+        records = {t: rows for t, rows in records.items() if len(rows)}
+    observables = {t: _decode_observables(index, order == t, t) for t in WITH_OBSERVABLES if t in records}
+    damage = sorted(index.damage, key=lambda d: d.offset)
+    return Tnf(records, observables, order, damage, str(path))
 
 
-def _check_units(index: SfduIndex, on_damage: OnDamage) -> None:
-    """Refuse the units whose headers contradict one another."""
-    short = index.size < LABEL + 12
-    index.refuse(short, "the unit is shorter than its headers", on_damage)
-    head = index.gather(np.arange(len(index.offset)), 0, 32)
-    index.refuse(head[:, 31] >= len(DATA_TYPES), "format code is not a data type 0..17", on_damage)
-    checks = (
-        ("the data description is not that of the data type", _right_description),
-        ("the length is not that of the data type", _right_length),
-        ("types and lengths of the CHDOs are not those of the data type", _right_chdos),
-        ("the time tag is no time", _right_time),
-    )
-    for reason, right in checks:
-        order = index.gather(np.arange(len(index.offset)), 31, 1)[:, 0]
-        bad = np.zeros(len(order), bool)
-        for data_type in np.unique(order).tolist():
-            which = np.flatnonzero(order == data_type)
-            bad[which] = ~right(index, which, data_type)
-        index.refuse(bad, reason, on_damage)
+def _judge_size(index: SfduIndex) -> NDArray[np.uint8]:
+    """Return 1 + the number of the reason why the size of a unit contradicts its data type, or 0."""
+    data_type = index.gather(slice(None), _FORMAT_CODE, 1)[:, 0]
+    fixed = np.array([record_dtype(t).itemsize for t in DATA_TYPES])
+    item = np.array([observable_dtype(t).itemsize if t in WITH_OBSERVABLES else 0 for t in DATA_TYPES])
+    known = data_type < len(DATA_TYPES)
+    t = np.where(known, data_type, 0)
+    # Every unit is long enough for the place of num_obs only if it is of a type that has it.
+    long = np.flatnonzero(known & (item[t] > 0) & (index.size >= fixed[t]))
+    count = np.zeros(len(t), np.int64)
+    count[long] = index.gather(long, _NUM_OBS, 2).view(">u2")[:, 0]
+    return np.where(known, 2 * (index.size != fixed[t] + item[t] * count), 1).astype(np.uint8)
 
 
-def _right_description(index: SfduIndex, which: NDArray[np.int64], data_type: int) -> NDArray[np.bool_]:
-    return index.gather(which, 8, 4).view("S4")[:, 0] == _KIND[data_type][0]
-
-
-def _right_length(index: SfduIndex, which: NDArray[np.int64], data_type: int) -> NDArray[np.bool_]:
-    fixed = record_dtype(data_type).itemsize
-    if data_type not in WITH_OBSERVABLES:
-        return index.size[which] == fixed
-    right = index.size[which] >= fixed
-    count = np.zeros(len(which), np.int64)
-    count[right] = index.gather(which[right], 188, 2).view(">u2")[:, 0]
-    return right & (index.size[which] == fixed + count * observable_dtype(data_type).itemsize)
-
-
-def _chdo_headers(data_type: int) -> NDArray[np.int64]:
-    """Return the types and lengths of the four CHDOs; the length of the last counts no observables."""
-    dtype, kind = record_dtype(data_type), _KIND[data_type]
-    assert dtype.fields is not None
-    tracking = dtype.fields["tracking_chdo_type"][1]
-    lengths = [tracking - 24, 4, tracking - 36, dtype.itemsize - tracking - 4]
-    return np.array([[1, 2, kind[2], 10], lengths])
-
-
-def _right_chdos(index: SfduIndex, which: NDArray[np.int64], data_type: int) -> NDArray[np.bool_]:
+def _judge_record(records: NDArray[np.void], data_type: int) -> NDArray[np.uint8]:
+    """Return 1 + the number of the reason why the headers of a record contradict one another, or 0."""
     types, lengths = _chdo_headers(data_type)
-    tracking = int(lengths[0]) + 24
-    right = np.ones(len(which), bool)
-    for first, kind, length in zip((20, 24, 32, tracking), types, lengths, strict=True):
-        words = index.gather(which, first, 4).view(">u2").astype(np.int64)
-        more = index.size[which] - record_dtype(data_type).itemsize if kind == 10 else 0
-        right &= (words[:, 0] == kind) & (words[:, 1] == length + more)
-    return right
+    more = records["sfdu_length"].astype(np.int64) + LABEL - record_dtype(data_type).itemsize
+    right = np.ones(len(records), bool)
+    for name, kind, length in zip(_CHDOS, types, lengths, strict=True):
+        right &= records[f"{name}_chdo_type"] == kind
+        right &= records[f"{name}_chdo_length"] == length + (more if name == "tracking" else 0)
+    verdict = np.where(right, 0, 4)
+    verdict[(verdict == 0) & ~valid_time(records["year"], records["doy"], records["sec"])] = 5
+    verdict[records["data_description_id"] != _KIND[data_type][0]] = 3
+    return verdict.astype(np.uint8)
 
 
-def _right_time(index: SfduIndex, which: NDArray[np.int64], data_type: int) -> NDArray[np.bool_]:
+def _chdo_headers(data_type: int) -> tuple[list[int], list[int]]:
+    """Return types and lengths of the four CHDOs; the length of the last counts no observables."""
     dtype = record_dtype(data_type)
     assert dtype.fields is not None
-    time = index.gather(which, dtype.fields["year"][1], 12)
-    year, doy = time[:, :4].copy().view(">u2").T
-    return valid_time(year, doy, time[:, 4:].copy().view(">f8")[:, 0])
+    tracking = dtype.fields["tracking_chdo_type"][1]
+    return [1, 2, _KIND[data_type][2], 10], [tracking - 24, 4, tracking - 36, dtype.itemsize - tracking - 4]
 
 
-def _decode(index: SfduIndex, which: NDArray[np.int64], data_type: int) -> NDArray[np.void]:
+def _decode(index: SfduIndex, which: NDArray[np.bool_], data_type: int) -> NDArray[np.void]:
     dtype = record_dtype(data_type)
     if data_type not in WITH_OBSERVABLES:
         return index.gather(which, 0, dtype.itemsize).view(dtype)[:, 0]
@@ -218,7 +202,7 @@ def _observable_rows(size: NDArray[np.int64], offset: NDArray[np.int64], data_ty
     return np.repeat(offset, count) + fixed - _TAIL + item * number
 
 
-def _decode_observables(index: SfduIndex, which: NDArray[np.int64], data_type: int) -> NDArray[np.void]:
+def _decode_observables(index: SfduIndex, which: NDArray[np.bool_], data_type: int) -> NDArray[np.void]:
     dtype = observable_dtype(data_type)
     rows = _observable_rows(index.size[which], index.offset[which], data_type)
     if len(rows) == 0:
