@@ -13,7 +13,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from calibration.tables import Table
-from instruments.gs.layout import LIGHT, LINKS, LOWEST, complex_of
+from instruments.gs.layout import LIGHT, LINKS, LOWEST, MM_PER_S, complex_of
 from instruments.gs.lighttime import Bodies
 from instruments.gs.link import Link, World, ramps_of
 from instruments.gs.plasma import combine, sensitivity
@@ -28,8 +28,6 @@ from pipeline.passes import Pass
 Floats = NDArray[np.float64]
 Flags = NDArray[np.uint32]
 
-# From relative shift of a two-way frequency to range rate in mm/s.
-MM_PER_S = -LIGHT / 2.0 * 1e3
 # Rotation of the Earth, rad/s: what an error of a station's place changes in rate.
 EARTH_RATE = 7.292115e-5
 MARGIN = 600.0  # seconds by which clocks reach beyond the data

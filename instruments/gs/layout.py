@@ -26,6 +26,8 @@ LAST_OF_COMPLEX = (29, 49, 69)
 # Elevation under which no link is used, degrees: media and horizon masks.
 LOWEST = 10.0
 LIGHT = 299792458.0  # m/s
+# From the relative shift of a two-way frequency to range rate, mm/s.
+MM_PER_S = -LIGHT / 2.0 * 1e3
 MARK = "SIMULATED DATA"
 
 
