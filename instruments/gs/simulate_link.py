@@ -32,6 +32,8 @@ C = 299792.458  # km/s
 HORIZON = 10.0  # degrees; no link is simulated below
 # The longest way of a signal, one way, s.
 ONE_WAY = 3400.0
+# Delays between antennas and the clocks' time tags, s.
+DOWN_DELAY, UP_DELAY = 77e-6, 61e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +89,7 @@ class Dish:
         return StationClock(self.sky.epoch, self.itrf, start - reach, stop + reach)
 
     def place(self, t: Extended) -> tuple[Extended, Floats, Floats]:
-        """Place from the barycentre, km, and zenith; position from the Earth's centre."""
+        """Place from the barycentre and from the Earth's centre, km, and between them the zenith."""
         earth = self.sky.at("EARTH", t)
         sun = np.asarray(self.sky.at("SUN", t) - earth, np.float64)
         here = topocentric(self.itrf, self.clock.station(t), self.sky.epoch, self.orientation, sun)
@@ -119,16 +121,23 @@ def retardation(sky: Sky, a: Extended, t_a: Extended, b: Extended, t_b: Extended
     return total
 
 
-def forward(sky: Sky, sender: Dish, receiver: Dish, t1: Extended) -> tuple[Extended, Extended]:
-    """When signals sent at t1 are at Juno and at the receiver."""
+def forward(
+    sky: Sky, sender: Dish, receiver: Dish, t1: Extended, near: Extended, rounds: int = 3
+) -> tuple[Extended, Extended]:
+    """When signals sent at t1 are at Juno and at the receiver.
+
+    Parameters
+    ----------
+    near : guess of the reception; every round makes its error a ten-thousandth.
+    """
     start, _, _ = sender.place(t1)
-    t2 = t1 + ONE_WAY
-    for _ in range(7):
+    t2 = (t1 + near) / 2
+    for _ in range(6):
         juno = sky.at("JUNO", t2)
         t2 = t1 + _norm(juno - start) / C + retardation(sky, start, t1, juno, t2)
     juno = sky.at("JUNO", t2)
-    t3 = t2 + (t2 - t1)
-    for _ in range(6):
+    t3 = near
+    for _ in range(rounds):
         end, _, _ = receiver.place(t3)
         t3 = t2 + _norm(end - juno) / C + retardation(sky, juno, t2, end, t3)
     return t2, t3
@@ -140,11 +149,10 @@ def sent_to_arrive(sky: Sky, sender: Dish, receiver: Dish, t3: Extended) -> tupl
     distance = _norm(sky.at("EARTH", middle) - sky.at("JUNO", middle - np.longdouble(ONE_WAY))) / C
     t1 = t3 - 2.0 * distance[0]
     for _ in range(4):
-        # A second later sent is some second later received: the slope differs from one by 2 v / c.
-        _, arrived = forward(sky, sender, receiver, t1)
+        # What is sent a second later arrives a second later, but for 2 v / c.
+        t2, arrived = forward(sky, sender, receiver, t1, t3)
         t1 = t1 + (t3 - arrived)
-    t2, arrived = forward(sky, sender, receiver, t1)
-    return t1 + (t3 - arrived), t2
+    return t1, t2
 
 
 def _norm(v: Extended) -> Extended:
