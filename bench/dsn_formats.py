@@ -58,6 +58,7 @@ def tracking(path: Path, size: int) -> None:
     size = floor(path)
     print(f"  {len(order)} units of {len(MIX)} types")
     timed("decode to columns", size, lambda: tnf.read_tnf(path))
+    timed("decode types 1 and 17", size, lambda: tnf.read_tnf(path, data_types=(1, 17)))
     timed("decode, all columns to datasets", size, lambda: all_datasets(tnf.read_tnf(path)))
 
 

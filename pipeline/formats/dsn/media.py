@@ -18,13 +18,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pipeline.errors import InputError
-from pipeline.formats.dsn.times import mjd_of, year_and_day
+from pipeline.formats.dsn.times import Time, mjd_of, year_and_day
 
 CHPART_FREQUENCY = 2295.0e6  # Hz, of the delays of MODEL(CHPART)
 SERIES = ("NRMPOW", "CONST", "TRIG", "DNRMPOW", "DCONST", "DTRIG")
 MODELS = ("DRY NUPART", "WET NUPART", "CHPART", "DRVID")
-
-Time = tuple[int, float]  # modified Julian day, seconds of the day, UTC
 
 
 @dataclass(frozen=True)
@@ -138,51 +136,57 @@ def _statements(path: str | Path, text: str) -> Iterable[tuple[int, str, str]]:
 
 def _parse(path: str | Path, line: int, text: str, comment: str) -> Command:
     """Return the command of one statement."""
+    try:
+        return _command(text, comment)
+    except ValueError as error:
+        raise InputError(path, f"{error}: {' '.join(text.split())[:80]}", f"line {line}") from error
 
-    def fail(reason: str) -> InputError:
-        return InputError(path, f"{reason}: {' '.join(text.split())[:80]}", f"line {line}")
 
+def _command(text: str, comment: str) -> Command:
+    """Return the command; ValueError says what is wrong with it."""
     verb = _VERB.match(text)
     if verb is None:
-        raise fail("not an ADJUST command")
+        raise ValueError("not an ADJUST command")
+    found = _arguments(text, verb.end())
+    missing = [name for name in ("BY", "MODEL", "DSN") if name not in found]
+    if missing:
+        raise ValueError(f"no {', '.join(missing)}")
+    model, series = found["MODEL"].upper(), found["SERIES"]
+    if model not in MODELS:
+        raise ValueError(f"unknown model {found['MODEL']!r}")
+    coefficients = tuple(float(c) for c in found["BY"].split(","))
+    start, end = (_time(found[name]) if name in found else None for name in ("FROM", "TO"))
+    if not np.isfinite(coefficients).all():
+        raise ValueError("a coefficient is not finite")
+    if start is not None and end is not None and start >= end:
+        raise ValueError("the span ends before it begins")
+    if series == "CONST" and len(coefficients) != 1:
+        raise ValueError("CONST needs one number")
+    if series == "TRIG" and (len(coefficients) % 2 or coefficients[0] <= 0):
+        raise ValueError("TRIG needs a period, a constant and pairs of amplitudes")
+    source = next((f"{k}({found[k]})" for k in ("SCID", "QUASAR") if k in found), "")
+    data, network = (verb[1] or "").upper(), found["DSN"].upper()
+    return Command(data, series, coefficients, model, start, end, network, source, comment)
+
+
+def _arguments(text: str, at: int) -> dict[str, str]:
+    """Return the arguments of the limiters from `at` on by name, and the name of the series as ``SERIES``."""
     found: dict[str, str] = {}
-    at = verb.end()
     while text[at:].strip():
         word = _WORD.match(text, at)
         if word is None:
-            raise fail(f"unknown limiter {text[at:].split()[0][:20]!r}")
+            raise ValueError(f"unknown limiter {text[at:].split()[0][:20]!r}")
         name, at = _SAME.get(word[1].upper(), word[1].upper()), word.end()
         if name == "BY":
             series = _SERIES.match(text, at)
             if series is None:
-                raise fail("unknown series after BY")
+                raise ValueError("unknown series after BY")
             found["SERIES"], at = series[1].upper(), series.end()
         argument = _ARGUMENT.match(text, at)
         if argument is None or name in found:
-            raise fail(f"{name} without argument" if argument is None else f"{name} given twice")
+            raise ValueError(f"{name} without argument" if argument is None else f"{name} given twice")
         found[name], at = " ".join(argument[1].split()), argument.end()
-    missing = [name for name in ("BY", "MODEL", "DSN") if name not in found]
-    if missing:
-        raise fail(f"no {', '.join(missing)}")
-    if found["MODEL"].upper() not in MODELS:
-        raise fail(f"unknown model {found['MODEL']!r}")
-    try:
-        coefficients = tuple(float(c) for c in found["BY"].split(","))
-        span = [_time(found[name]) if name in found else None for name in ("FROM", "TO")]
-    except ValueError as error:
-        raise fail(str(error)) from error
-    start, end = span
-    if not np.isfinite(coefficients).all():
-        raise fail("a coefficient is not finite")
-    if start is not None and end is not None and start >= end:
-        raise fail("the span ends before it begins")
-    if found["SERIES"] == "TRIG" and (len(coefficients) % 2 or len(coefficients) < 2 or coefficients[0] <= 0):
-        raise fail("TRIG needs a period, a constant and pairs of amplitudes")
-    source = next((f"{k}({found[k]})" for k in ("SCID", "QUASAR") if k in found), "")
-    return Command(
-        (verb[1] or "").upper(), found["SERIES"], coefficients, found["MODEL"].upper(), start, end,
-        found["DSN"].upper(), source, comment,
-    )  # fmt: skip
+    return found
 
 
 def _time(text: str) -> Time:

@@ -275,7 +275,8 @@ def _places(layout: list[Field]) -> Iterable[tuple[str, int, int | str]]:
 def _decode(layout: list[Field], words: NDArray[np.uint32]) -> NDArray[np.void]:
     """Return the items of records given as words in the machine's byte order."""
     out = np.zeros(len(words), _dtype(layout))
-    wide = np.concatenate([words, np.zeros((len(words), 1), np.uint32)], axis=1).astype(np.uint64)
+    wide = np.zeros((10, len(words)), np.uint64)
+    wide[:9] = words.T
     for name, bit, bits in _places(layout):
         word, shift = divmod(bit, 32)
         if isinstance(bits, str):
@@ -283,7 +284,7 @@ def _decode(layout: list[Field], words: NDArray[np.uint32]) -> NDArray[np.void]:
             text = words[:, word : word + length].astype(">u4")
             out[name] = np.ascontiguousarray(text).view(bits)[:, 0]
             continue
-        pair = (wide[:, word] << np.uint64(32)) | wide[:, word + 1]
+        pair = (wide[word] << np.uint64(32)) | wide[word + 1]
         top = pair << np.uint64(shift)
         out[name] = top.view(np.int64) >> (64 + bits) if bits < 0 else top >> np.uint64(64 - bits)
     return out

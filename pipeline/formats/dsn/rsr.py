@@ -205,30 +205,28 @@ def _judge(headers: NDArray[np.void]) -> NDArray[np.uint8]:
 
 
 @cache
-def _values(bits: int) -> NDArray[np.float32]:
-    """Return, for each byte, the values of the 8 / `bits` codes in it, least significant first."""
+def _values(bits: int) -> NDArray[np.complex64]:
+    """Return the samples of each pair of bytes, that of Q times 256 + that of I, the earlier sample first."""
     codes = np.arange(256)[:, None] >> (bits * np.arange(8 // bits)) & ((1 << bits) - 1)
-    sign = codes >> (bits - 1)
-    return (2 * (codes - (sign << bits)) + 1).astype(np.float32)
+    part = 2 * (codes - ((codes >> (bits - 1)) << bits)) + 1
+    return (part[None, :] + 1j * part[:, None]).astype(np.complex64).reshape(65536, -1)
 
 
 def unpack(data: NDArray[np.uint8], bits: int) -> NDArray[np.complex64]:
     """Return the complex samples I + iQ of rows of sample words; values are odd integers."""
-    words = np.ascontiguousarray(data).reshape(len(data), -1, 4)
+    words = np.ascontiguousarray(data).view(">u4")
     if bits == 16:
-        codes = words.view(">i2")
+        codes = words.view(">i2").reshape(len(data), -1, 2)
         out = np.empty(codes.shape[:2], np.complex64)
         out.real, out.imag = codes[..., 1], codes[..., 0]
         parts = out.view(np.float32)
         parts *= 2.0
         parts += 1.0
         return out
-    # Bytes of a word: upper and lower of Q, upper and lower of I; the lower byte has the earlier samples.
-    out = np.empty((*words.shape[:2], 2, 8 // bits), np.complex64)
-    table = _values(bits)
-    out.real[:, :, 0], out.real[:, :, 1] = table[words[..., 3]], table[words[..., 2]]
-    out.imag[:, :, 0], out.imag[:, :, 1] = table[words[..., 1]], table[words[..., 0]]
-    return out.reshape(len(data), -1)
+    word = words.astype(np.uint32)
+    early = (word >> 8 & 0xFF00) | (word & 0xFF)
+    late = (word >> 16 & 0xFF00) | (word >> 8 & 0xFF)
+    return _values(bits).take(np.stack([early, late], -1), axis=0).reshape(len(data), -1)
 
 
 def pack(samples: NDArray[np.complexfloating], bits: int) -> NDArray[np.uint8]:

@@ -136,11 +136,13 @@ def _resolve(index: SfduIndex, longest: int, on_damage: OnDamage) -> None:
     """Keep the units that fit between their neighbours; report every stretch of the file that is in none of them."""
     total = len(index.buffer)
     end = index.offset + index.size
-    meets = (index.size <= longest) & (np.isin(end, index.offset) | (end == total))
+    places = np.append(index.offset, total)
+    next_ = np.searchsorted(places, np.minimum(end, total))
+    meets = (index.size <= longest) & (places[next_] == end)
     # A label inside a unit that ends where another begins is chance: count the units around each label.
     step = np.zeros(len(end) + 1, np.int64)
     step[1:] += meets
-    np.subtract.at(step, np.searchsorted(index.offset, end[meets]), 1)
+    np.subtract.at(step, next_[meets], 1)
     outside = np.cumsum(step)[:-1] == 0
     offset, size = index.offset[outside], index.size[outside]
     fits = (size <= longest) & (offset + size <= np.append(offset[1:], total))

@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 MJD_1950 = 33282  # 1950-01-01, day 0 of ODF seconds
-MJD_1958 = 36204  # 1958-01-01, day 0 of processing times
+
+Time = tuple[int, float]
+"""One time: modified Julian day and seconds of that day."""
 
 
 def mjd_of(year: ArrayLike, day_of_year: ArrayLike) -> NDArray[np.int64]:

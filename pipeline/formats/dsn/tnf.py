@@ -10,7 +10,7 @@ Units are given where the public documents state them; ``?`` marks those of whic
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pipeline.formats.dsn.columns import as_dataset
 from pipeline.formats.dsn.sfdu import LABEL, Damage, OnDamage, SfduIndex, index_sfdus
-from pipeline.formats.dsn.times import mjd_of, valid_time
+from pipeline.formats.dsn.times import Time, mjd_of, valid_time
 
 # Of each data type: the data description, the secondary CHDO, the bytes of the fixed part.
 _UPLINK, _DOWNLINK, _DERIVED = (b"C123", "uplink", 132), (b"C124", "downlink", 133), (b"C125", "derived", 134)
@@ -34,6 +34,7 @@ WITH_OBSERVABLES = (16, 17)
 _TAIL = 8  # reserved bytes after the observables
 _SHORTEST, _LONGEST = 144, 214 + 22 * 65535
 _FORMAT_CODE, _NUM_OBS = 31, 188  # first byte in a unit
+_BLOCK = 1 << 16  # units decoded in one go
 _CHDOS = ("aggregation", "primary", "secondary", "tracking")
 _REASONS = (
     "format code is not a data type 0..17",
@@ -121,12 +122,20 @@ class Tnf:
         return out
 
 
-def read_tnf(path: str | Path, on_damage: OnDamage = "raise") -> Tnf:
-    """Read a file whole.
+def read_tnf(
+    path: str | Path,
+    on_damage: OnDamage = "raise",
+    data_types: Collection[int] = DATA_TYPES,
+    between: tuple[Time, Time] | None = None,
+) -> Tnf:
+    """Read a file, or some of its data types, or some of its time; memory is what is read and a block of units.
 
     Parameters
     ----------
-    on_damage : raise at the first damaged unit, or leave damaged ones out and report them in `Tnf.damage`.
+    on_damage : raise at the first damaged unit, or leave damaged ones out and report them in `Tnf.damage`; the whole
+        file is looked at, whatever is asked for.
+    data_types : types wanted.
+    between : first time wanted and first time no longer wanted: modified Julian day and seconds of the day, UTC.
 
     Raises
     ------
@@ -136,18 +145,38 @@ def read_tnf(path: str | Path, on_damage: OnDamage = "raise") -> Tnf:
     index.refuse((index.size < _SHORTEST).astype(np.uint8), ["the unit is shorter than any data type"], on_damage)
     index.refuse(_judge_size(index), _REASONS, on_damage)
     order = index.gather(slice(None), _FORMAT_CODE, 1)[:, 0]
-    records = {t: _decode(index, order == t, t) for t in np.unique(order).tolist()}
-    verdict = np.zeros(len(order), np.uint8)
-    for data_type, rows in records.items():
-        verdict[order == data_type] = _judge_record(rows, data_type)
+    verdict, wanted = np.zeros(len(order), np.uint8), np.zeros(len(order), bool)
+    blocks: dict[int, list[NDArray[np.void]]] = {}
+    for first in range(0, len(order), _BLOCK):
+        for data_type in np.flatnonzero(np.bincount(order[first : first + _BLOCK])).tolist():
+            which = first + np.flatnonzero(order[first : first + _BLOCK] == data_type)
+            rows = _decode(index, which, data_type)
+            verdict[which] = _judge_record(rows, data_type)
+            chosen = (verdict[which] == 0) & (data_type in data_types) & _within(rows, between)
+            wanted[which] = chosen
+            if chosen.any():
+                blocks.setdefault(data_type, []).append(rows if chosen.all() else rows[chosen])
+    observables = {
+        t: _decode_observables(index, np.flatnonzero(wanted & (order == t)), t) for t in WITH_OBSERVABLES if t in blocks
+    }
     index.refuse(verdict, _REASONS, on_damage)
-    if (verdict != 0).any():
-        records = {t: rows[verdict[order == t] == 0] for t, rows in records.items()}
-        order = order[verdict == 0]
-        records = {t: rows for t, rows in records.items() if len(rows)}
-    observables = {t: _decode_observables(index, order == t, t) for t in WITH_OBSERVABLES if t in records}
-    damage = sorted(index.damage, key=lambda d: d.offset)
-    return Tnf(records, observables, order, damage, str(path))
+    records = {t: _joined(blocks[t]) for t in sorted(blocks)}
+    return Tnf(records, observables, order[wanted], sorted(index.damage, key=lambda d: d.offset), str(path))
+
+
+def _joined(blocks: list[NDArray[np.void]]) -> NDArray[np.void]:
+    """Return the records of all blocks, as bytes: numpy would turn joined numbers to the machine's byte order."""
+    dtype = blocks[0].dtype
+    return np.concatenate([b.view(f"V{dtype.itemsize}") for b in blocks]).view(dtype)
+
+
+def _within(records: NDArray[np.void], between: tuple[Time, Time] | None) -> NDArray[np.bool_]:
+    """Return which records have their time tag in the span."""
+    if between is None:
+        return np.ones(len(records), bool)
+    day, second = time_tag(records)
+    (first, since), (last, until) = between
+    return ((day > first) | ((day == first) & (second >= since))) & ((day < last) | ((day == last) & (second < until)))
 
 
 def _judge_size(index: SfduIndex) -> NDArray[np.uint8]:
@@ -186,7 +215,7 @@ def _chdo_headers(data_type: int) -> tuple[list[int], list[int]]:
     return [1, 2, _KIND[data_type][2], 10], [tracking - 24, 4, tracking - 36, dtype.itemsize - tracking - 4]
 
 
-def _decode(index: SfduIndex, which: NDArray[np.bool_], data_type: int) -> NDArray[np.void]:
+def _decode(index: SfduIndex, which: NDArray[np.int64], data_type: int) -> NDArray[np.void]:
     dtype = record_dtype(data_type)
     if data_type not in WITH_OBSERVABLES:
         return index.gather(which, 0, dtype.itemsize).view(dtype)[:, 0]
@@ -202,7 +231,7 @@ def _observable_rows(size: NDArray[np.int64], offset: NDArray[np.int64], data_ty
     return np.repeat(offset, count) + fixed - _TAIL + item * number
 
 
-def _decode_observables(index: SfduIndex, which: NDArray[np.bool_], data_type: int) -> NDArray[np.void]:
+def _decode_observables(index: SfduIndex, which: NDArray[np.int64], data_type: int) -> NDArray[np.void]:
     dtype = observable_dtype(data_type)
     rows = _observable_rows(index.size[which], index.offset[which], data_type)
     if len(rows) == 0:
@@ -273,7 +302,7 @@ def write_tnf(path: str | Path, tnf: Tnf) -> None:
     for data_type, records in tnf.records.items():
         which = order == data_type
         _scatter(out, offset[which], size[which], records, tnf.observables.get(data_type), data_type)
-    Path(path).write_bytes(out.tobytes())
+    Path(path).write_bytes(out.data)
 
 
 def _scatter(

@@ -99,6 +99,7 @@ REFUSED = {
     "backwards": (GOOD.replace("16/08/28", "16/08/26"), "line 1", "ends before it begins"),
     "no network": (GOOD.replace("DSN(C60)", ""), "line 1", "no DSN"),
     "periods": (GOOD.replace("CONST(1.0)", "TRIG(9.0,1.0,2.0)"), "line 1", "TRIG needs"),
+    "two constants": (GOOD.replace("1.0", "1.0,2.0"), "line 1", "CONST needs"),
     "nothing": ("# a comment\n", None, "no CSP command"),
     "empty": ("", None, "no CSP command"),
     "binary": ("\u00e9" + GOOD, "byte 0", "not ASCII"),

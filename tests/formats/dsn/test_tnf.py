@@ -143,6 +143,21 @@ def test_a_dataset_is_native_and_has_units(tmp_path: Path) -> None:
     assert "secondary_reserve1" not in data
 
 
+def test_some_types_and_some_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tnf, "_BLOCK", 7)  # several blocks
+    written = random_file(tmp_path / "a.tnf", n=8)
+    middle, first, last = 43200.0, (57627, 43200.0), (57628, 0.0)
+    read = tnf.read_tnf(tmp_path / "a.tnf", data_types=(1, 17), between=(first, last))
+    later = {t: written.records[t]["sec"] >= middle for t in (1, 17)}
+    assert 0 < later[17].sum() < 8
+    for t in (1, 17):
+        assert read.records[t].tobytes() == written.records[t][later[t]].tobytes()
+    items = np.repeat(later[17], written.records[17]["num_obs"])
+    assert read.observables[17].tobytes() == written.observables[17][items].tobytes()
+    assert np.bincount(read.order, minlength=18).tolist() == [0, later[1].sum(), *15 * [0], later[17].sum()]
+    assert set(tnf.read_tnf(tmp_path / "a.tnf", between=((57629, 0.0), (57630, 0.0))).records) == set()
+
+
 def test_make_records_refuses_what_does_not_fit() -> None:
     with pytest.raises(ValueError, match="no field dl_freq"):
         tnf.make_records(0, {"dl_freq": [1.0]})
