@@ -180,6 +180,9 @@ def _assembled(
     at_best = [np.take_along_axis(s / received, best[:, None], axis=1)[:, 0] for s in stages]
     steps = np.stack([*(MM_PER_S * s for s in at_best), MM_PER_S * y[:, 0]], axis=1)
     steps[np.isnan(y[:, 0])] = np.nan
+    for name in PER_LINK:
+        if name in out and name != "elevation_up":
+            out[name] = np.where(np.isnan(residual), np.nan, out[name])
     pair = ("et", "link")
     keep = ("utc_day", "utc_second", "count_time", "receiver", "transmitter", "link_name")
     data: dict[str, object] = {name: tracking[name] for name in keep}

@@ -60,7 +60,7 @@ def gravity(
     of = "parameter"
     return xr.Dataset(
         {
-            "parameter": (of, np.array(PARAMETERS)),
+            "parameter_name": (of, np.array(PARAMETERS)),
             "unit": (of, np.array(PARAMETER_UNITS)),
             "correction": (of, fit.correction),
             "correction_random": (of, sigma),

@@ -189,7 +189,8 @@ def ramps_of(uplink: xr.Dataset, station: int, band: int, epoch: float) -> tuple
     good = mine.isel(et=np.flatnonzero(np.isfinite(mine["frequency"].values)))
     start = from_utc(good["utc_day"].values, good["utc_second"].values, epoch)
     stop = start + good["duration"].values
-    # A ramp that another begins before it ends, as of two files that overlap, ends there.
-    stop = np.minimum(stop, np.append(start[1:], np.longdouble(np.inf)))
+    # A ramp ends where another begins, also where two files overlap; times are known to a microsecond.
+    following = np.append(start[1:], np.longdouble(np.inf))
+    stop = np.where(stop > following - 1e-6, following, stop)
     delay = float(good["delay"].values[0]) if good["et"].size else 0.0
     return Ramps(start, stop, good["frequency"].values, good["rate"].values), delay

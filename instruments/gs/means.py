@@ -110,7 +110,7 @@ def stability(residuals: Annotated[xr.Dataset, Product("gs.residuals")]) -> xr.D
     pair = ("series", "tau")
     return xr.Dataset(
         {
-            "tau": ("tau", step_length * np.array(steps, np.float64)),
+            "averaging_time": ("tau", step_length * np.array(steps, np.float64)),
             "series_name": ("series", np.array([*LINK_NAMES, "combined"])),
             "deviation": (pair, deviation),
             "deviation_random": (pair, error),

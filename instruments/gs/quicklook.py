@@ -68,7 +68,7 @@ def residuals(product: xr.Dataset) -> Figure:
 def stability(product: xr.Dataset) -> Figure:
     """Overlapping Allan deviation of each link and of their combination."""
     figure, (axis,) = _panels(1, 4.0)
-    tau, deviation, error = (product[n].values for n in ("tau", "deviation", "deviation_random"))
+    tau, deviation, error = (product[n].values for n in ("averaging_time", "deviation", "deviation_random"))
     for k, name in enumerate((*LINK_NAMES, "combined")):
         if not np.isfinite(deviation[k]).any():
             continue
@@ -125,7 +125,7 @@ def gravity(product: xr.Dataset) -> Figure:
     title = f"solution {state}: chi2 {chi2:.1f} for {freedom:.1f}, probability {p:.2g}"
     top.set_title(f"{title}; runs {float(product['runs_probability'].values):.2g}", fontsize=8.5, loc="left")
     value, sigma = product["correction"].values, product["correction_random"].values
-    names = [str(n) for n in product["parameter"].values]
+    names = [str(n) for n in product["parameter_name"].values]
     place = np.arange(len(names))
     bottom.axhline(0.0, color=GREY, lw=0.8)
     bottom.errorbar(place, value / sigma, np.ones(place.size), fmt="o", ms=4, color=COLOURS[3], lw=1)

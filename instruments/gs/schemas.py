@@ -211,7 +211,7 @@ STABILITY = Schema(
     version=1,
     index=None,
     variables=(
-        Variable("tau", ("tau",), "float64", "s", "averaging time (identifier)"),
+        Variable("averaging_time", ("tau",), "float64", "s", "averaging time (identifier)"),
         Variable("series_name", ("series",), "str", "1", "residuals of a link, or combined (identifier)"),
         Variable(
             "deviation", ("series", "tau"), "float64", "1", "overlapping Allan deviation of the relative frequency",
@@ -227,7 +227,7 @@ GRAVITY = Schema(
     version=1,
     index=None,
     variables=(
-        Variable("parameter", ("parameter",), "str", "1", "state at closest approach in J2000, harmonics (identifier)"),
+        Variable("parameter_name", ("parameter",), "str", "1", "state at closest approach in J2000, harmonics (identifier)"),
         Variable("unit", ("parameter",), "str", "1", "unit of each parameter (identifier)"),
         Variable(
             "correction", ("parameter",), "float64", "1", "correction to the trajectory's model, in the unit of each",

@@ -298,14 +298,11 @@ def _true_uplink(tracking: Tracking) -> xr.Dataset:
 
 
 def _true_orientation(tracking: Tracking) -> xr.Dataset:
-    mjd = tracking.known["earth_orientation"]["mjd"]
-    day, second = to_utc(np.asarray(tracking.tags[[0, -1]], np.longdouble), tracking.sky.epoch)
-    first, last = day + second / 86400.0
-    near = mjd[(mjd > first - 1.0) & (mjd < last + 1.0)]
-    grid = np.unique(np.concatenate([near, np.linspace(first, last, 9)]))
-    columns = dict(zip(("x", "y", "ut1_tai", "dx", "dy"), tracking.orientation.at(grid), strict=True))
-    whole = np.floor(grid)
-    et = tdt_to_et(np.asarray(from_utc(whole.astype(np.int64), (grid - whole) * 86400.0, 0.0), np.float64))
-    data = {name: ("et", column) for name, column in columns.items()}
-    # The product has values every 120 s, which need not be these; they change by less than their errors in a minute.
-    return xr.Dataset(data, coords={"et": et}, attrs={"et_tolerance": 61.0})
+    """Orientation at whole multiples of 120 s of UTC, as the product has it."""
+    day, second = to_utc(tracking.tags[[0, -1]], tracking.sky.epoch)
+    first, last = np.round((day * 86400.0 + second) / 120.0).astype(np.int64)
+    whole, rest = np.divmod(np.arange(first, last) * 120, 86400)
+    known = tracking.orientation.at(whole + rest / 86400.0)
+    et = tdt_to_et(np.asarray(from_utc(whole, rest.astype(np.float64), 0.0), np.float64))
+    columns = dict(zip(("x", "y", "ut1_tai", "dx", "dy"), known, strict=True))
+    return xr.Dataset({name: ("et", column) for name, column in columns.items()}, coords={"et": et})

@@ -52,8 +52,11 @@ class Air:
         return int(at // 86400.0), float(at % 86400.0)
 
     def coefficients(self, part: str, place: int) -> Floats:
-        """Of the power series of each piece (piece, power), m, as printed."""
-        return np.round(self.draws[PARTS.index(part), place] * np.array(SIZES[part]), 5)
+        """Of the power series of each piece (piece, power), m, as printed; where one ends the next begins."""
+        c = np.round(self.draws[PARTS.index(part), place] * np.array(SIZES[part]), 5)
+        begins, ends = c @ (-1.0) ** np.arange(4), c.sum(axis=1)
+        c[1:, 0] -= np.cumsum(begins[1:] - ends[:-1])
+        return np.round(c, 5)
 
     def zenith(self, part: str, place: int, day: NDArray[np.int64], second: Floats) -> Floats:
         """Zenith delay that the calibration knows, m; NaN outside its pieces."""

@@ -64,11 +64,11 @@ def write_tracking(
 ) -> Path:
     """Write the tracking and navigation file: ramps (type 9), then received phases (type 1) of all links by time."""
     ramps = [_ramp_records(tracking, link) for link in ((0, 2) if 2 in tracking.links else (0,))]
-    uplink = np.concatenate(ramps)
+    uplink = _joined(ramps)
     uplink = uplink[np.lexsort((uplink["sec"], uplink["doy"], uplink["year"]))]
     parts = [_phase_records(tracking, link, phases[link], lost, slipped) for link in tracking.links]
     # Records of one second follow one another.
-    downlink = np.stack(parts, axis=1).ravel()
+    downlink = _joined(parts).reshape(len(parts), -1).T.ravel()
     for number, records in enumerate((uplink, downlink)):
         records["rec_seq_num"] = np.arange(records.size) + number * uplink.size
     order = np.concatenate([np.full(uplink.size, 9, np.uint8), np.full(downlink.size, 1, np.uint8)])
@@ -77,6 +77,13 @@ def write_tracking(
     tnf.write_tnf(path, tnf.Tnf({9: uplink, 1: downlink}, order=order))
     path.with_suffix(".TXT").write_text(f"{MARK}\n{name} and the files beside it are simulated.\n")
     return path
+
+
+def _joined(parts: list[NDArray[np.void]]) -> NDArray[np.void]:
+    """Records one after another; numpy's own joining would change their byte order."""
+    out = np.empty(sum(p.size for p in parts), parts[0].dtype)
+    np.concatenate([p.view(f"V{p.dtype.itemsize}") for p in parts], out=out.view(f"V{out.dtype.itemsize}"))
+    return out
 
 
 def _times(times: Times) -> dict[str, Any]:
