@@ -185,12 +185,12 @@ class Link:
 
 def ramps_of(uplink: xr.Dataset, station: int, band: int, epoch: float) -> tuple[Ramps, float]:
     """Ramps of a station's band in offsets of its time tags, and its delay."""
-    mine = uplink.isel(et=np.flatnonzero((uplink["station"].values == station) & (uplink["band"].values == band)))
-    good = mine.isel(et=np.flatnonzero(np.isfinite(mine["frequency"].values)))
+    mine = uplink.isel(ramp=np.flatnonzero((uplink["station"].values == station) & (uplink["band"].values == band)))
+    good = mine.isel(ramp=np.flatnonzero(np.isfinite(mine["frequency"].values)))
     start = from_utc(good["utc_day"].values, good["utc_second"].values, epoch)
     stop = start + good["duration"].values
     # A ramp ends where another begins, also where two files overlap; times are known to a microsecond.
     following = np.append(start[1:], np.longdouble(np.inf))
     stop = np.where(stop > following - 1e-6, following, stop)
-    delay = float(good["delay"].values[0]) if good["et"].size else 0.0
+    delay = float(good["delay"].values[0]) if good["frequency"].size else 0.0
     return Ramps(start, stop, good["frequency"].values, good["rate"].values), delay

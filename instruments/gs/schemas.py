@@ -74,20 +74,20 @@ TRACKING = Schema(
 
 UPLINK = Schema(
     version=1,
-    index="et",
+    index="ramp",
     variables=(
-        Variable("utc_day", ("et",), "int32", "d", "start of the ramp: modified Julian day of UTC (identifier)"),
-        Variable("utc_second", ("et",), "float64", "s", "start of the ramp: second of that day (identifier)"),
-        Variable("duration", ("et",), "float64", "s", "length of the ramp (identifier)"),
+        Variable("utc_day", ("ramp",), "int32", "d", "start of the ramp: modified Julian day of UTC (identifier)"),
+        Variable("utc_second", ("ramp",), "float64", "s", "start of the ramp: second of that day (identifier)"),
+        Variable("duration", ("ramp",), "float64", "s", "length of the ramp (identifier)"),
         Variable(
-            "frequency", ("et",), "float64", "Hz", "transmitted frequency at the start of the ramp",
-            source=f"{README}, step 2", uncertainties=(Uncertainty("systematic", ("et",)),), quality="quality",
+            "frequency", ("ramp",), "float64", "Hz", "transmitted frequency at the start of the ramp",
+            source=f"{README}, step 2", uncertainties=(Uncertainty("systematic", ("ramp",)),), quality="quality",
         ),
-        Variable("rate", ("et",), "float64", "Hz s-1", "rate of the transmitted frequency (identifier)"),
-        Variable("station", ("et",), "int16", "1", "transmitting station, DSS number (identifier)"),
-        Variable("band", ("et",), "int8", "1", "band as in TRK-2-34: 1 S, 2 X, 3 Ka (identifier)"),
-        Variable("delay", ("et",), "float64", "s", "from the transmitter's time tag to the antenna (identifier)"),
-        Variable("quality", ("et",), "uint32", "1", "quality bits"),
+        Variable("rate", ("ramp",), "float64", "Hz s-1", "rate of the transmitted frequency (identifier)"),
+        Variable("station", ("ramp",), "int16", "1", "transmitting station, DSS number (identifier)"),
+        Variable("band", ("ramp",), "int8", "1", "band as in TRK-2-34: 1 S, 2 X, 3 Ka (identifier)"),
+        Variable("delay", ("ramp",), "float64", "s", "from the transmitter's time tag to the antenna (identifier)"),
+        Variable("quality", ("ramp",), "uint32", "1", "quality bits"),
     ),
     context=False, chunk=1024, attrs={"et_is": "time of transmission at the station"},
 )  # fmt: skip

@@ -294,7 +294,7 @@ def _true_uplink(tracking: Tracking) -> xr.Dataset:
     et = np.concatenate([tdt_to_et(np.asarray(c.nodes[:-1] + tracking.sky.epoch, np.float64)) for c in parts])
     frequency = np.concatenate([c.frequency[:-1] for c in parts])
     order = np.argsort(et, kind="stable")
-    return xr.Dataset({"frequency": ("et", frequency[order])}, coords={"et": et[order]})
+    return xr.Dataset({"frequency": ("ramp", frequency[order])}, coords={"et": ("ramp", et[order])})
 
 
 def _true_orientation(tracking: Tracking) -> xr.Dataset:

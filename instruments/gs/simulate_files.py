@@ -186,9 +186,11 @@ def write_orbit_data(volume: Path, tracking: Tracking, phases: dict[int, Extende
 
 def _split(value: Extended) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Whole part and rest in 1e-9, both of one sign."""
-    units = np.round(value * np.longdouble(1e9)).astype(np.int64)
-    whole = np.trunc(units / 1e9).astype(np.int64)
-    return whole, units - whole * 1_000_000_000
+    whole = np.trunc(value)
+    fraction = np.round((value - whole) * np.longdouble(1e9)).astype(np.int64)
+    # A rest that rounds to one makes another whole.
+    over = np.where(np.abs(fraction) == 1_000_000_000, np.sign(fraction), 0)
+    return whole.astype(np.int64) + over, fraction - over * 1_000_000_000
 
 
 def _since_1950(day: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -246,18 +246,18 @@ def _uplink(raw: xr.Dataset, noise: Table) -> xr.Dataset:
     offset = float(noise["station_frequency"].value)
     return xr.Dataset(
         {
-            "utc_day": ("et", table["day"][keep]),
-            "utc_second": ("et", table["second"][keep]),
-            "duration": ("et", duration[keep] / MICRO),
-            "frequency": ("et", np.where(bad, np.nan, frequency)),
-            "frequency_systematic": ("et", np.where(bad, np.nan, offset * frequency)),
-            "rate": ("et", table["rate"][keep]),
-            "station": ("et", table["station"][keep]),
-            "band": ("et", table["band"][keep]),
-            "delay": ("et", table["delay"][keep]),
-            "quality": ("et", np.where(bad, np.uint32(Quality.MISSING), np.uint32(0))),
+            "utc_day": ("ramp", table["day"][keep]),
+            "utc_second": ("ramp", table["second"][keep]),
+            "duration": ("ramp", duration[keep] / MICRO),
+            "frequency": ("ramp", np.where(bad, np.nan, frequency)),
+            "frequency_systematic": ("ramp", np.where(bad, np.nan, offset * frequency)),
+            "rate": ("ramp", table["rate"][keep]),
+            "station": ("ramp", table["station"][keep]),
+            "band": ("ramp", table["band"][keep]),
+            "delay": ("ramp", table["delay"][keep]),
+            "quality": ("ramp", np.where(bad, np.uint32(Quality.MISSING), np.uint32(0))),
         },
-        coords={"et": ("et", et[keep])},
+        coords={"et": ("ramp", et[keep])},
     )
 
 
