@@ -7,15 +7,14 @@ uncertainties of table ``estimate``. One pass does not separate all parameters; 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 from scipy.integrate import solve_ivp
 from scipy.linalg import cho_factor, cho_solve, cholesky, solve_triangular
-from scipy.stats import chi2 as chi2_distribution
-from scipy.stats import norm
+from scipy.special import chdtrc, ndtr
 
 from calibration.tables import Table
 from instruments.gs.schemas import PARAMETER_UNITS, PARAMETERS, PARTIAL, REJECTED
@@ -41,9 +40,19 @@ def gravity(
     geometry: Geometry,
     pass_: Pass,
     estimate: Table,
+    *,
+    harmonics: Literal["published", "free"] = "published",
 ) -> xr.Dataset:
     """Estimate corrections to state and harmonics, and whether the residuals allow to believe them.
 
+    Parameters
+    ----------
+    harmonics : ``published``: their errors are known a priori, so whatever else acts on Juno stays in the residuals;
+        ``free``: what the pass says alone. Then a tide or a bulge of degree 2 is taken for J2, since one pass sees one
+        meridian.
+
+    Notes
+    -----
     The solution is rejected where the sum of squares of the residuals after the fit, or the number of runs of their
     signs, is too improbable for the errors stated: then something acts on Juno that is not among the parameters.
     """
@@ -53,7 +62,10 @@ def gravity(
     rows = range_rate.isel(et=use)
     matrix = partials(geometry, pass_.et, rows["et_spacecraft"].values, 60.0)
     covariance = _covariance(rows, float(estimate["correlation"].value))
-    fit = least_squares(rows["range_rate"].values, matrix, covariance, estimate["prior"].value)
+    prior = np.concatenate([estimate["state"].value, estimate["published"].value])
+    if harmonics == "free":
+        prior[-HARMONICS:] = float(estimate["free"].value)
+    fit = least_squares(rows["range_rate"].values, matrix, covariance, prior)
     accepted = min(fit.probability, fit.runs_probability) > float(estimate["rejection"].value)
     sigma = np.sqrt(np.diag(fit.covariance))
     quality = np.full(len(PARAMETERS), np.uint32(0 if accepted else REJECTED.mask))
@@ -64,8 +76,8 @@ def gravity(
             "unit": (of, np.array(PARAMETER_UNITS)),
             "correction": (of, fit.correction),
             "correction_random": (of, sigma),
-            "prior": (of, estimate["prior"].value),
-            "information": (of, 1.0 - (sigma / estimate["prior"].value) ** 2),
+            "prior": (of, prior),
+            "information": (of, 1.0 - (sigma / prior) ** 2),
             "covariance": ((of, "parameter_other"), fit.covariance),
             "epoch": ((), np.float64(pass_.et)),
             "chi2": ((), np.float64(fit.chi2)),
@@ -127,7 +139,7 @@ def least_squares(values: Floats, matrix: Floats, covariance: Floats, prior: Flo
         after=values - matrix @ (scaled * prior),
         chi2=chi2,
         freedom=freedom,
-        probability=float(chi2_distribution.sf(chi2, freedom)),
+        probability=float(chdtrc(freedom, chi2)),
         runs_probability=runs_probability(left),
     )
 
@@ -141,7 +153,7 @@ def runs_probability(residuals: Floats) -> float:
     runs = 1 + int((up[1:] != up[:-1]).sum())
     mean = 1.0 + 2.0 * n * m / (n + m)
     variance = (mean - 1.0) * (mean - 2.0) / (n + m - 1.0)
-    return float(2.0 * norm.sf(abs(runs - mean) / np.sqrt(variance))) if variance > 0 else 1.0
+    return float(2.0 * ndtr(-abs(runs - mean) / np.sqrt(variance))) if variance > 0 else 1.0
 
 
 def partials(geometry: Geometry, epoch: float, et: Floats, interval: float) -> Floats:

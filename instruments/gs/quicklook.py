@@ -59,7 +59,8 @@ def residuals(product: xr.Dataset) -> Figure:
         else:
             axis.plot(minutes, value, ".", ms=4, color=COLOURS[k])
         rms = float(np.sqrt(np.nanmean(value**2)))
-        axis.set_title(f"{STAGE_WORDS[k]}: rms {rms:.3g}, mean {mean:.3g} mm/s", fontsize=8.5, loc="left")
+        words = STAGE_WORDS[k] if k < 3 or product["links"].values.max() > 1 else "one link: the plasma is left in"
+        axis.set_title(f"{words}: rms {rms:.3g}, mean {mean:.3g} mm/s", fontsize=8.5, loc="left")
         axis.set_ylabel("mm/s", fontsize=8)
     axes[-1].set_xlabel("minutes from closest approach, at Juno", fontsize=8)
     return figure
@@ -93,6 +94,7 @@ def effects(product: xr.Dataset) -> Figure:
                 axis.plot(minutes, 1e3 * value, lw=1, color=COLOURS[k], label=link)
         axis.set_title(word, fontsize=8.5, loc="left")
         axis.set_ylabel("mHz", fontsize=8)
+        axis.ticklabel_format(useOffset=False)
     axes[0].legend(frameon=False, fontsize=8, ncols=3)
     axes[3].plot(minutes, product["elevation_down"].values, color=COLOURS[1], lw=1, label="at reception")
     up = product["elevation_up"].values

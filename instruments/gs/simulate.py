@@ -165,19 +165,20 @@ def observe(
     *,
     juno: Track | None = None,
     quiet: bool = False,
-    defects: bool = True,
+    every: int = 1,
 ) -> Iterator[Truth]:
     """As `simulate`.
 
     Parameters
     ----------
     juno : another trajectory than the scene's, which the calibration does not know.
-    quiet : neither plasma nor what the media calibrations miss.
+    quiet : neither plasma nor what the media calibrations miss, nor defects.
+    every : seconds between phases; with more than one there is no open-loop recording.
     """
-    tracking = make_tracking(scene, rng, juno=juno, quiet=quiet)
+    tracking = make_tracking(scene, rng, juno=juno, quiet=quiet, every=every)
     received = {link: tracking.received(link) for link in tracking.links}
     noise = {link: _noise(tracking, link, rng) for link in tracking.links}
-    lost, slipped = _defects(tracking, rng) if defects else (np.zeros(0, np.intp), np.zeros(0, np.intp))
+    lost, slipped = _defects(tracking, rng) if not quiet else (np.zeros(0, np.intp), np.zeros(0, np.intp))
     phases = {link: received[link].whole + noise[link] for link in tracking.links}
     for link in tracking.links:
         for place in slipped:
@@ -195,6 +196,8 @@ def observe(
     yield Truth("gs.orientation", "", _true_orientation(tracking))
     if juno is None:
         yield Truth("gs.gravity", "", xr.Dataset({"correction": ("parameter", np.zeros(11))}))
+    if every > 1:
+        return
     unit, line = files.write_recording(folder, tracking, received[tracking.links[0]].whole, scale, rng)
     yield Truth("gs.open_loop", unit, line)
 
@@ -205,14 +208,16 @@ def truth_tables(et: float) -> Known:
     return {name: dict(context.select("gs", name, Span(et, et + 1.0))[0][0].values) for name in NAMES}
 
 
-def make_tracking(scene: Scene, rng: Generator, *, juno: Track | None = None, quiet: bool = False) -> Tracking:
+def make_tracking(
+    scene: Scene, rng: Generator, *, juno: Track | None = None, quiet: bool = False, every: int = 1
+) -> Tracking:
     """The pass as it is, before noise and files."""
     known = truth_tables(scene.pass_.et)
     epoch = float(np.floor(scene.pass_.et))
     sky = Sky(epoch, scene.span, scene.geometry, juno)
     orientation = EarthOrientation(*(known["earth_orientation"][n] for n in ("mjd", "x", "y", "ut1_tai", "dx", "dy")))
     sender, receiver, links = choose_stations(sky, known, orientation)
-    tags = _tags(sky)
+    tags = _tags(sky, every)
     amount = 0.0 if quiet else 1.0
     scale = float(known["estimate"]["correlation"])
     # From the first transmission to the last reception, and a little more.
@@ -230,15 +235,16 @@ def make_tracking(scene: Scene, rng: Generator, *, juno: Track | None = None, qu
     return Tracking(sky, known, orientation, sender, receiver, links, tags, air, (slow(rate), slow(rate)))
 
 
-def _tags(sky: Sky) -> Extended:
-    """Whole seconds of UTC at which the signals of the span arrive."""
+def _tags(sky: Sky, every: int) -> Extended:
+    """Whole seconds of UTC, or multiples of so many, at which the signals of the span arrive."""
     ends = np.array([sky.span.start, sky.span.stop]) - sky.epoch
     t = ends.astype(np.longdouble)
     away = np.asarray(sky.at("EARTH", t) - sky.at("JUNO", t), np.float64)
     arrival = ends + np.linalg.norm(away, axis=1) / 299792.458
     day, second = to_utc(arrival, sky.epoch)
-    first = from_utc(day[:1], np.ceil(second[:1]) + 2.0, sky.epoch)[0]
-    return first + np.arange(int(arrival[1] - float(first)) - 2).astype(np.longdouble)
+    first = from_utc(day[:1], np.ceil((second[:1] + 2.0) / every) * every, sky.epoch)[0]
+    number = int((arrival[1] - float(first) - 2.0) / every)
+    return first + every * np.arange(number).astype(np.longdouble)
 
 
 def _noise(tracking: Tracking, link: int, rng: Generator) -> Floats:
@@ -246,7 +252,8 @@ def _noise(tracking: Tracking, link: int, rng: Generator) -> Floats:
     noise, n = tracking.known["noise"], tracking.tags.size
     over_x = 1.0 if link < 2 else float(tracking.known["transponder"]["uplinks"])
     frequency = UPLINK * over_x * float(tracking.known["transponder"]["ratio"][link])
-    walk = np.cumsum(rng.normal(0.0, float(noise["white_frequency"][link]) * frequency, n))
+    steps = np.sqrt(np.diff(np.asarray(tracking.tags, np.float64), prepend=float(tracking.tags[0]) - 1.0))
+    walk = np.cumsum(steps * rng.normal(0.0, float(noise["white_frequency"][link]) * frequency, n))
     return np.asarray(walk + rng.normal(0.0, float(noise["phase"][link]), n))
 
 
@@ -268,7 +275,7 @@ def _per_link(tracking: Tracking, values: dict[int, Extended]) -> tuple[tuple[st
     """Cycles of each link to mean frequencies (n, 3)."""
     out = np.full((tracking.tags.size - 1, 3), np.nan)
     for link, cycles in values.items():
-        out[:, link] = np.diff(cycles)
+        out[:, link] = np.diff(cycles) / np.diff(tracking.tags)
     return ("et", "link"), out
 
 

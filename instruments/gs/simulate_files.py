@@ -115,8 +115,9 @@ def _phase_records(
     n = cycles.size
     lock, slips = np.full(n, IN_LOCK), np.zeros(n, np.int64)
     lock[lost], slips[slipped] = 0, 1
-    frequency = np.gradient(np.asarray(cycles - cycles[0], np.float64))
-    bend = np.gradient(frequency)
+    at = np.asarray(tracking.tags, np.float64)
+    frequency = np.gradient(np.asarray(cycles - cycles[0], np.float64), at)
+    bend = np.gradient(frequency, at)
     ratio = tracking.known["transponder"]["ratio"][link]
     turn = {0: (880, 749), 1: (3344, 749), 2: (3360, 3599)}[link]
     assert abs(turn[0] / turn[1] - ratio) < 1e-12
@@ -163,7 +164,7 @@ def write_orbit_data(volume: Path, tracking: Tracking, phases: dict[int, Extende
     day, second = _utc(tracking, tracking.tags)
     seconds = np.round(second).astype(np.int64)
     first = int(np.flatnonzero(seconds % MINUTE == 0)[0])
-    edges = np.arange(first, tracking.tags.size, MINUTE)
+    edges = np.arange(first, tracking.tags.size, MINUTE // round(float(tracking.tags[1] - tracking.tags[0])))
     orbit = np.concatenate([_orbit_records(tracking, k, phases[k][edges], day[edges[:-1]], seconds[edges[:-1]]) for k in tracking.links])
     orbit = orbit[np.argsort(orbit["time_second"], kind="stable")]
     ramps = np.concatenate([_ramps(tracking, k) for k in ((0, 2) if 2 in tracking.links else (0,))])

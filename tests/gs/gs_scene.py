@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -67,6 +67,7 @@ class Loop:
     scene: Scene
     folder: Path
     truth: dict[str, xr.Dataset]
+    count_time: float = 1.0
 
     @cached_property
     def geometry(self) -> Geometry:
@@ -101,7 +102,7 @@ class Loop:
         tnf = self.read(raw.TNF)
         eop = raw_media.EOP.open(self.path("EOP"), CLOCK)
         made = {
-            "gs.tracking": tracking.tracking_from_tnf(tnf, known["noise"]),
+            "gs.tracking": tracking.tracking_from_tnf(tnf, known["noise"], count_time=self.count_time),
             "gs.uplink": tracking.uplink_from_tnf(tnf, known["noise"]),
             "gs.media": media.media_from_csp(self.read(raw_media.CSP), known["troposphere"]),
             "gs.orientation": media.orientation_from_eop(
@@ -114,8 +115,10 @@ class Loop:
     def gravity(self) -> xr.Dataset:
         return self.estimated(self.products["gs.range_rate"])
 
-    def estimated(self, range_rate: xr.Dataset) -> xr.Dataset:
-        made = gravity.gravity(range_rate, self.geometry, self.scene.pass_, tables()["estimate"])
+    def estimated(self, range_rate: xr.Dataset, harmonics: Literal["published", "free"] = "published") -> xr.Dataset:
+        made = gravity.gravity(
+            range_rate, self.geometry, self.scene.pass_, tables()["estimate"], harmonics=harmonics
+        )
         return finished(made, "gs.gravity")
 
     @cached_property
@@ -131,7 +134,7 @@ class Loop:
 def simulated(where: Scene, folder: Path, seed: int = 5, **options: Any) -> Loop:
     """Files and truth of a scene."""
     truth = {t.type: t.dataset for t in simulate.observe(where, folder, "demo", np.random.default_rng(seed), **options)}
-    return Loop(where, folder, truth)
+    return Loop(where, folder, truth, float(options.get("every", 1)))
 
 
 def failed(results: list[Result]) -> set[str]:
