@@ -130,19 +130,21 @@ class RoundTrip:
 def relativistic_delay(bodies: Bodies, t_sc: Extended, t_st: Extended, station: Extended) -> Floats:
     """Delay of a leg by the gravity of Sun and Jupiter, s (Moyer 2000, 8-55, without bending).
 
+    All three distances are between places relative to the body, each at its own time.
+
     Parameters
     ----------
     station : from the barycentre at its time, km (n, 3).
     """
     spacecraft = bodies.spacecraft(t_sc)
-    r12 = _length(spacecraft - station)
-    total = np.zeros(r12.shape)
+    total = np.zeros(len(station))
     for gm, at_sc, at_st in (
         (SHAPIRO_SUN, bodies.sun.position(t_sc), bodies.sun.position(t_st)),
         (SHAPIRO_JUPITER, 0.0, 0.0),
     ):
-        r1 = _length(spacecraft + bodies.ssb.position(t_sc) - at_sc)
-        r2 = _length(station + bodies.ssb.position(t_st) - at_st)
+        one = spacecraft + bodies.ssb.position(t_sc) - at_sc
+        other = station + bodies.ssb.position(t_st) - at_st
+        r1, r2, r12 = _length(one), _length(other), _length(one - other)
         total += gm * np.log((r1 + r2 + r12) / (r1 + r2 - r12))
     return total
 
