@@ -2,6 +2,8 @@
 
 A file is SFDUs of 260 bytes of header and samples. Samples lie in 32-bit big-endian words, Q in the upper and I in the
 lower half, the first sample in the least significant bits. A code k, two's complement of 1 to 16 bits, stands for 2k+1.
+
+Units of gain, intermediate bandwidth and attenuation are the usual ones, not read in the document.
 """
 
 from __future__ import annotations

@@ -4,7 +4,12 @@ A file is SFDUs of 18 data types, big-endian. The fields of every type stand in 
 start of the unit, as NASA's trk234 reader and the interface document (New Horizons ``tnfsis.asc``) have them. By the
 document an observable of types 16 and 17 ends with 4 reserved bytes, and the unit with 8.
 
-Units are given where the public documents state them; ``?`` marks those of which no public statement was found.
+Codes: bands 0 unknown, 1 S, 2 X, 3 Ka, 4 Ku, 5 L; ``prdx_mode`` 0 none, 1 to 3 one- to three-way, 4 invalid;
+``carr_lock_stat`` 4 in lock; ``ramp_type`` 1 start, 4 and 5 end of ramps. A time-tag delay of -1 and a z-height
+correction of -99 mean not known. Records hold them as they came.
+
+Units of times, phases, frequencies and delays are those public readers use. Units of power, range and merit are the
+usual ones of these quantities, not read in the document; ``?`` in ``tnf_fields.csv`` is where even that is open.
 """
 
 from __future__ import annotations

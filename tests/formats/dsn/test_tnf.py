@@ -255,12 +255,17 @@ def test_a_file_without_a_whole_unit_is_refused_either_way(case: str, on_damage:
         tnf.read_tnf(tmp_path / "a.tnf", on_damage)
 
 
+def ramp() -> np.ndarray:
+    return tnf.make_records(9, {"year": 2017, "doy": 139, "sec": [12.5], "ramp_freq": 7.153e9, "ramp_rate": -0.25})
+
+
 def test_a_label_by_chance_inside_a_unit_is_no_unit(tmp_path: Path) -> None:
-    inside = changed(140, GOLDEN[:20])
-    (tmp_path / "a.tnf").write_bytes(three(inside))
+    tnf.write_tnf(tmp_path / "r.tnf", tnf.Tnf({9: ramp()}, order=np.array([9], np.uint8)))
+    data = three(changed(140, GOLDEN[:20])) + (tmp_path / "r.tnf").read_bytes()
+    (tmp_path / "a.tnf").write_bytes(data)
     read = tnf.read_tnf(tmp_path / "a.tnf")
-    assert len(read.records[0]) == 3
-    assert content(read, tmp_path) == three(inside)
+    assert read.order.tolist() == [0, 0, 0, 9]
+    assert content(read, tmp_path) == data
 
 
 def flip(rng: np.random.Generator, data: bytearray) -> None:
@@ -288,7 +293,7 @@ def test_whatever_happens_every_byte_is_kept_or_reported(
     random_file(tmp_path / "a.tnf", n=2)
     whole, rng = (tmp_path / "a.tnf").read_bytes(), np.random.default_rng(7)
     reported = 0
-    for _ in range(120):
+    for _ in range(60):
         data = bytearray(whole)
         harm(rng, data)
         (tmp_path / "b.tnf").write_bytes(data)
@@ -302,7 +307,7 @@ def test_whatever_happens_every_byte_is_kept_or_reported(
         if read.damage:
             with pytest.raises(InputError):
                 tnf.read_tnf(tmp_path / "b.tnf")
-    assert reported > 10
+    assert reported > 5
 
 
 def test_days_against_the_calendar() -> None:
