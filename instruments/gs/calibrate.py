@@ -177,12 +177,15 @@ def _assembled(
     combined_quality |= _flag(links == 1, PLASMA_LEFT.mask) | _flag(links == 2, PLASMA_TWO.mask)
     plasma_left = rate * np.sqrt((left**2).sum(axis=1))
     media_best = np.take_along_axis(media_error / received, best[:, None], axis=1)[:, 0]
+    systematic = np.sqrt(sum(out[f"{name}_systematic"] ** 2 for name in ("computed", "effect_spin", "effect_antenna")))
+    systematic_best = np.take_along_axis(systematic / received, best[:, None], axis=1)[:, 0]
     at_best = [np.take_along_axis(s / received, best[:, None], axis=1)[:, 0] for s in stages]
     steps = np.stack([*(MM_PER_S * s for s in at_best), MM_PER_S * y[:, 0]], axis=1)
     steps[np.isnan(y[:, 0])] = np.nan
     for name in PER_LINK:
         if name in out and name != "elevation_up":
             out[name] = np.where(np.isnan(residual), np.nan, out[name])
+    structured_best = np.where(np.isnan(y[:, 0]), np.nan, np.abs(MM_PER_S) * np.hypot(media_best, plasma_left))
     pair = ("et", "link")
     keep = ("utc_day", "utc_second", "count_time", "receiver", "transmitter", "link_name")
     data: dict[str, object] = {name: tracking[name] for name in keep}
@@ -191,9 +194,11 @@ def _assembled(
         "residual": (pair, residual),
         "residual_random": (pair, np.where(np.isnan(residual), np.nan, random)),
         "residual_structured": (pair, np.where(np.isnan(residual), np.nan, structured)),
+        "residual_systematic": (pair, np.where(np.isnan(residual), np.nan, systematic)),
         "range_rate": ("et", MM_PER_S * y[:, 0]),
+        "range_rate_systematic": ("et", np.where(np.isnan(y[:, 0]), np.nan, np.abs(MM_PER_S) * systematic_best)),
         "range_rate_random": ("et", np.abs(MM_PER_S) * error),
-        "range_rate_structured": ("et", np.where(np.isnan(y[:, 0]), np.nan, np.abs(MM_PER_S) * np.hypot(media_best, plasma_left))),
+        "range_rate_structured": ("et", structured_best),
         "stage": (("et", "stages"), steps),
         "stage_name": ("stages", np.array(STAGES)),
         "plasma_up": ("et", y[:, 1]),
@@ -232,5 +237,3 @@ def _of_best(quality: Flags, sound: Floats) -> tuple[Flags, NDArray[np.intp]]:
     all_of = np.bitwise_or.reduce(np.where(there, quality, np.uint32(0)), axis=1)
     none = np.bitwise_or.reduce(quality, axis=1) | np.uint32(Quality.MISSING)
     return np.where(there.any(axis=1), all_of, none).astype(np.uint32), best
-
-

@@ -56,7 +56,9 @@ def gravity(
     The solution is rejected where the sum of squares of the residuals after the fit, or the number of runs of their
     signs, is too improbable for the errors stated: then something acts on Juno that is not among the parameters.
     """
-    use = np.flatnonzero(np.isfinite(range_rate["range_rate"].values) & ~raised(range_rate["quality"].values, PARTIAL.mask))
+    use = np.flatnonzero(
+        np.isfinite(range_rate["range_rate"].values) & ~raised(range_rate["quality"].values, PARTIAL.mask)
+    )
     if use.size <= len(PARAMETERS):
         raise CalibrationError(f"{use.size} residuals do not determine {len(PARAMETERS)} parameters")
     rows = range_rate.isel(et=use)
@@ -186,7 +188,9 @@ def displacements(geometry: Geometry, epoch: float, et: Floats) -> Floats:
     count = len(PARAMETERS)
     offset = np.concatenate([np.diag(STEPS), -np.diag(STEPS)])
     states = start + offset[:, :6]
-    zonal: list[Floats | float] = [ZONAL[k] + offset[:, 6 + k] if k < HARMONICS else ZONAL[k] for k in range(len(ZONAL))]
+    zonal: list[Floats | float] = [
+        ZONAL[k] + offset[:, 6 + k] if k < HARMONICS else ZONAL[k] for k in range(len(ZONAL))
+    ]
 
     def slope(_: float, y: Floats) -> Floats:
         state = y.reshape(2 * count, 6)

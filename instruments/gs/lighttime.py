@@ -1,7 +1,7 @@
 """Light time: from the reception of a signal back to the spacecraft and to its transmission.
 
-Solved in the coordinates of the ephemerides (Moyer 2000, Formulation for Observed and Computed Values of DSN Data Types,
-8.3.1): ``t2 = t3 - |r(t3) - r_sc(t2)| / c - delay``, then the same for t1, with the relativistic delays of the Sun and
+Solved in the coordinates of the ephemerides (Moyer 2000, Formulation for Observed and Computed Values of DSN Data
+Types, 8.3.1): ``t2 = t3 - |r(t3) - r_sc(t2)| / c - delay``, then the same for t1, with the relativistic delays of the Sun and
 Jupiter. Times are offsets in extended precision, so that light times of two neighbours may be subtracted.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ from pipeline.geometry import Geometry
 from pipeline.geometry.smooth import SmoothTrack
 
 Floats = NDArray[np.float64]
-Extended = NDArray[np.longdouble]
+Extended = NDArray[Any]  # of long doubles
 
 # 2 GM / c^3 in s of the Sun and Jupiter (DE440; Jupiter's GM as in pipeline.jupiter.gravity).
 SHAPIRO_SUN = 2.0 * 132712440041.279419 / LIGHT**3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -14,15 +15,15 @@ from calibration.tables import Table
 from instruments.gs.layout import LIGHT, complex_of
 from instruments.gs.lighttime import Bodies, End, RoundTrip, Station, solve
 from instruments.gs.media import day_of_year, geodetic, niell, seasonal
-from instruments.gs.raw_media import utc_of
 from instruments.gs.ramps import Ramps
+from instruments.gs.raw_media import utc_of
 from pipeline.earth.orientation import EarthOrientation
 from pipeline.earth.times import StationClock, from_utc
 from pipeline.errors import CalibrationError
 from pipeline.geometry import Geometry
 
 Floats = NDArray[np.float64]
-Extended = NDArray[np.longdouble]
+Extended = NDArray[Any]  # of long doubles
 
 # Half the interval over which the spin rate is taken, s.
 SPIN_STEP = 0.5
@@ -173,10 +174,15 @@ class Link:
     def turns(self) -> Floats:
         """Turns per second of Juno about the direction from the Earth to it, right-handed."""
         et = self.et_at_juno
-        before, after = (self.world.geometry.rotation("J2000", "JUNO_SPACECRAFT", et + d) for d in (-SPIN_STEP, SPIN_STEP))
+        before, after = (
+            self.world.geometry.rotation("J2000", "JUNO_SPACECRAFT", et + d) for d in (-SPIN_STEP, SPIN_STEP)
+        )
         # What turned the axes, as a small rotation in J2000: its antisymmetric part.
         turned = np.einsum("nki,nkj->nij", after, before)
-        axis = np.stack([turned[:, 2, 1] - turned[:, 1, 2], turned[:, 0, 2] - turned[:, 2, 0], turned[:, 1, 0] - turned[:, 0, 1]], axis=1)
+        axis = np.stack(
+            [turned[:, 2, 1] - turned[:, 1, 2], turned[:, 0, 2] - turned[:, 2, 0], turned[:, 1, 0] - turned[:, 0, 1]],
+            axis=1,
+        )
         sine = np.sqrt((axis**2).sum(axis=1)) / 2.0
         rate = np.arcsin(np.clip(sine, 0.0, 1.0)) / (2.0 * SPIN_STEP) / (2.0 * np.pi)
         direction = axis / np.where(sine > 0, 2.0 * sine, 1.0)[:, None]

@@ -42,7 +42,7 @@ def range_rate(
     n = bins.size
 
     def total(values: Floats) -> Floats:
-        return np.bincount(of[good], values[good], n)
+        return np.asarray(np.bincount(of[good], values[good], n), np.float64)
 
     length = residuals["count_time"].values
     weight = total(length)
@@ -71,6 +71,7 @@ def range_rate(
         {
             "range_rate": ("et", mean(residuals["range_rate"].values)),
             "range_rate_random": ("et", random),
+            "range_rate_systematic": ("et", mean(residuals["range_rate_systematic"].values)),
             "range_rate_structured": ("et", structured),
             "stage": (("et", "stages"), stage),
             "stage_name": residuals["stage_name"],

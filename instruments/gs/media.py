@@ -15,7 +15,6 @@ from instruments.gs.raw import et_of
 from instruments.gs.raw_media import utc_of
 from instruments.gs.schemas import MEDIA_SEASONAL
 from pipeline.clock import Span
-from pipeline.dataset.quality import Quality
 from pipeline.earth.orientation import EarthOrientation, offsets_of_1980
 from pipeline.instrument import Raw, step
 

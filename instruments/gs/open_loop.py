@@ -21,11 +21,13 @@ from pipeline.instrument import Granule, Raw, RawFormat, step
 Floats = NDArray[np.float64]
 Complex = NDArray[np.complex64]
 
-BLOCKS = 32  # pieces of an interval whose phases are fitted
+BLOCKS = 25  # pieces of an interval whose phases are fitted; all sample rates of the receivers are multiples of it
 # The line must be this many times the mean of the spectrum, or a peak of noise may be taken for it: among 1e6 bins that
 # happens once in 1e5.
 THRESHOLD = 25.0
-SLIP = 0.35  # cycles by which a phase may leave the fit, before a slip is suspected
+# Middles of the pieces, from -1 to 1 over the interval.
+PLACES = (np.arange(BLOCKS) + 0.5) / BLOCKS * 2.0 - 1.0
+SLIP = 0.2  # cycles by which a phase may leave the fit, before a slip is suspected
 
 
 def open_recording(path: Path, clock: Sclk) -> Granule:
@@ -91,8 +93,9 @@ RSR = RawFormat("gs.rsr", "Open-loop recordings (0159-Science)", name_pattern("R
 def open_loop(raw: Annotated[xr.Dataset, Raw("gs.rsr")], *, interval: float = 1.0) -> xr.Dataset:
     """Mean frequency of the carrier over intervals, from the samples.
 
-    The line is found in the spectrum, the samples are turned back by it, and a parabola is fitted to the phases of 32
-    pieces by least squares: its slope in the middle is what is left. The estimate reaches the Cramer-Rao bound where the
+    In every second the line is found in the spectrum, the samples are turned back by it, and a parabola is fitted to
+    the phases of 25 pieces by least squares: its slope in the middle is what is left. Longer intervals are turned back
+    by the frequencies of their seconds and fitted again as a whole. The estimate reaches the Cramer-Rao bound where the
     line is well above the noise; where none stands out, there is no value.
 
     Parameters
@@ -108,7 +111,7 @@ def open_loop(raw: Annotated[xr.Dataset, Raw("gs.rsr")], *, interval: float = 1.
     start = _starts(raw, rows, size / rate, interval)
     if start.size == 0:
         # Nothing of this segment is whole; there is no record of it.
-        return _open_loop_dataset(np.zeros((0, 5)), raw, start, interval)
+        return _open_loop_dataset(np.zeros((0, 6)), raw, start, interval)
     made = np.array([_estimate(raw, slice(s, s + rows), rate, interval) for s in start])
     return _open_loop_dataset(made, raw, start, interval)
 
@@ -126,36 +129,57 @@ def _starts(raw: xr.Dataset, rows: int, length: float, interval: float) -> NDArr
 def _estimate(raw: xr.Dataset, part: slice, rate: float, interval: float) -> tuple[float, ...]:
     """Frequency in the samples, its error, C/N0, significance, largest misfit; of one interval."""
     z = raw["sample"].values[part].ravel()
-    z = z[: z.size // BLOCKS * BLOCKS]
-    # A hundred lines of noise about it tell the noise's density: of the spectrum, all but the line.
+    one = [_second(second, rate) for second in z.reshape(round(interval), -1)]
+    if interval == 1.0:
+        return one[0]
+    middle = np.arange(interval) + 0.5 - interval / 2.0
+    # A straight line: what is left is a parabola of phase, which the fit takes.
+    track = np.polynomial.Polynomial.fit(middle, [s[0] for s in one], 1)
+    t = np.arange(z.size) / rate - interval / 2.0
+    phase = track.integ()
+    mean = float(phase(interval / 2.0) - phase(-interval / 2.0)) / interval
+    noise = float(np.mean([10.0 ** (s[2] / 10.0) for s in one]))
+    left, amplitude, misfit = _slope(z * np.exp(-2j * np.pi * phase(t)), interval)
+    # The line is as strong as in its seconds, or it is not one line.
+    strength = noise * (amplitude / float(np.mean([s[5] for s in one]))) ** 2
+    return mean + left, _error(strength, interval), 10.0 * np.log10(strength), min(s[3] for s in one), misfit, amplitude
+
+
+def _second(z: Complex, rate: float) -> tuple[float, ...]:
+    """Of one second: as `_estimate`, and the amplitude."""
     spectrum = np.abs(np.fft.fft(z)) ** 2
     peak = int(np.argmax(spectrum))
+    # The median of a spectrum of noise is ln 2 of its mean; a line hardly moves it.
     noise = float(np.median(spectrum)) / np.log(2.0)
     frequency = np.fft.fftfreq(z.size, 1.0 / rate)[peak]
-    t = (np.arange(z.size) - (z.size - 1) / 2.0) / rate
-    pieces = (z * np.exp(-2j * np.pi * frequency * t)).reshape(BLOCKS, -1).mean(axis=1)
+    t = np.arange(z.size) / rate - 0.5
+    left, amplitude, misfit = _slope(z * np.exp(-2j * np.pi * frequency * t), 1.0)
+    strength = max(amplitude**2 / (noise / z.size / rate), 1e-30)
+    return frequency + left, _error(strength, 1.0), 10.0 * np.log10(strength), spectrum[peak] / noise, misfit, amplitude
+
+
+def _slope(z: NDArray[np.complexfloating], interval: float) -> tuple[float, float, float]:
+    """Frequency in the middle of samples that hardly turn, amplitude, and largest misfit of the phase in cycles."""
+    if z.size % BLOCKS:
+        raise CalibrationError(f"{z.size} samples of an interval are no multiple of {BLOCKS}")
+    pieces = z.reshape(BLOCKS, -1).mean(axis=1)
     cycles = np.unwrap(np.angle(pieces)) / (2.0 * np.pi)
-    x = np.linspace(-1.0, 1.0, BLOCKS) * (1.0 - 1.0 / BLOCKS)
+    # Samples are instants: the middle of those of a piece lies half a sample before the middle of its time.
+    x = PLACES - 1.0 / z.size
     design = np.stack([np.ones(BLOCKS), x, x**2], axis=1)
     solution, *_ = np.linalg.lstsq(design, cycles, rcond=None)
-    misfit = cycles - design @ solution
-    amplitude = float(np.mean(np.abs(pieces)))
-    density = noise / z.size / rate  # power per Hz
-    strength = max(amplitude**2 / density, 1e-30)
-    # Variance of the phase of a piece, from the noise stated by the spectrum, and of the slope that follows.
+    misfit = float(np.abs(cycles - design @ solution).max())
+    return float(solution[1]) * 2.0 / interval, float(np.mean(np.abs(pieces))), misfit
+
+
+def _error(strength: float, interval: float) -> float:
+    """Error of the slope from the error that noise makes in the phase of each piece."""
     phase = 1.0 / (2.0 * np.pi) / np.sqrt(2.0 * strength * interval / BLOCKS)
-    error = phase / np.sqrt((x**2).sum()) * 2.0 / interval
-    return (
-        frequency + solution[1] * 2.0 / interval,
-        error,
-        10.0 * np.log10(strength),
-        float(spectrum[peak]) / noise,
-        float(np.abs(misfit).max()),
-    )
+    return float(phase / np.sqrt((PLACES**2).sum()) * 2.0 / interval)
 
 
 def _open_loop_dataset(made: Floats, raw: xr.Dataset, start: NDArray[np.intp], interval: float) -> xr.Dataset:
-    frequency, error, strength, peak, misfit = made.T
+    frequency, error, strength, peak, misfit, _ = made.T
     second = raw["second"].values[start]
     # The tuning differs from unit to unit, as its polynomial begins anew with every second.
     rate, size = float(raw["rate"].values[0]), raw.sizes["n"]

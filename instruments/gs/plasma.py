@@ -1,20 +1,21 @@
 """Charged particles along the way: what they shift each link by, and the combination of links that is free of them.
 
-A shift by plasma goes as the inverse square of the frequency. With y the relative shift of the received frequency, of the
-uplink at X band (up) and of the downlink as if it were at that frequency (down), ``y = y_nd + a up + b down`` with
+A shift by plasma goes as the inverse square of the frequency. With y the relative shift of the received frequency, of
+the uplink at X band (up) and of the downlink as if it were at that frequency (down), ``y = y_nd + a up + b down`` with
 (Bertotti, Comoretto and Iess 1993, Astron. Astrophys. 269, 608; Mariotti and Tortora 2013, Radio Sci. 48, 111)::
 
     X/X    a = 1           b = 1 / M_XX^2
     X/Ka   a = 1           b = 1 / M_XKa^2
     Ka/Ka  a = 1 / beta^2  b = 1 / (beta M_KaKa)^2
 
-M the turn-around ratios, beta the ratio of the uplinks. Three links give y_nd; two, if the plasma is taken as equal both
-ways; one leaves it in.
+M the turn-around ratios, beta the ratio of the uplinks. Three links give y_nd; two, if the plasma is taken as equal
+both ways; one leaves it in.
 """
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +36,7 @@ def sensitivity(ratio: Floats, uplinks: float) -> Floats:
     return np.stack([1.0 / up**2, 1.0 / (up * ratio) ** 2], axis=1)
 
 
-def weights(use: tuple[bool, bool, bool], ab: Floats) -> Floats:
+def weights(use: Sequence[bool], ab: Floats) -> Floats:
     """Weights of the links for y_nd, up and down (3, 3) from those in use; rows of NaN where they do not say it."""
     out = np.full((3, 3), np.nan)
     chosen = np.flatnonzero(use)

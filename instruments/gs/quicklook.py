@@ -152,7 +152,9 @@ def open_loop(product: xr.Dataset) -> Figure:
         x = second / max(second[-1], 1.0)
         base = value - value[good][0]
         left[good] = base[good] - np.polyval(np.polyfit(x[good], base[good], 3), x[good])
-    top.errorbar(second, 1e3 * left, 1e3 * product["sky_frequency_random"].values, fmt=".", ms=4, color=COLOURS[1], lw=0.8)
+    top.errorbar(
+        second, 1e3 * left, 1e3 * product["sky_frequency_random"].values, fmt=".", ms=4, color=COLOURS[1], lw=0.8
+    )
     top.set_ylabel("mHz", fontsize=8)
     top.set_title("sky frequency less a cubic", fontsize=8.5, loc="left")
     bottom.plot(second, product["power"].values, ".", ms=4, color=COLOURS[0])

@@ -77,7 +77,8 @@ def _read_tnf(path: Path) -> tuple[Columns, Columns, int]:
         reader(content) for kind, reader in ((PHASES, _phases), (TOTAL_PHASE, _total_phases)) if kind in content.records
     ]
     names = (
-        "day second cycles fraction receiver transmitter up_band down_band mode locked slipped power delay kind".split()
+        *("day", "second", "cycles", "fraction", "receiver", "transmitter", "up_band", "down_band"),
+        *("mode", "locked", "slipped", "power", "delay", "kind"),
     )
     phases = {n: np.concatenate([p[n] for p in parts]) if parts else np.zeros(0) for n in names}
     _check_spacecraft(path, content)

@@ -1,7 +1,7 @@
 """Files that go with tracking: media calibrations (TRK-2-23) and Earth orientation (TRK-2-21).
 
-They cover weeks; what belongs to a pass is a window about its closest approach. One that covers several passes cannot be
-said to belong to one of them and is refused: it must be cut, or given as a table.
+They cover weeks; what belongs to a pass is a window about its closest approach. One that covers several passes cannot
+be said to belong to one of them and is refused: it must be cut, or given as a table.
 """
 
 from __future__ import annotations
@@ -78,8 +78,8 @@ def read_csp(granules: Sequence[Granule], span: Span | None, clock: Sclk) -> xr.
     Returns
     -------
     xr.Dataset
-        ``adjust_dry``, ``adjust_wet``, metres at the zenith to be added to the seasonal model, along ``et`` (every 60 s)
-        and ``complex``; NaN where no command holds. Of overlapping commands the later in the file rules.
+        ``adjust_dry``, ``adjust_wet``, metres at the zenith to be added to the seasonal model, along ``et`` (every
+        60 s) and ``complex``; NaN where no command holds. Of overlapping commands the later in the file rules.
     """
     del clock
     spans = [Span(g.start, g.stop) for g in granules]

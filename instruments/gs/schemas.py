@@ -29,6 +29,7 @@ FLAGS = (
     NO_SIGNAL,
     REJECTED,
 )
+COMPONENTS: tuple[Component, ...] = ("random", "systematic", "structured")
 README = "instruments/gs/README.md"
 # Over which media and plasma are correlated; see table `noise`.
 CORRELATION = "600 s"
@@ -157,13 +158,13 @@ RESIDUALS = Schema(
         Variable(
             "residual", ("et", "link"), "float64", "Hz", "received less computed frequency and the effects above",
             source=f"{README}, step 6", quality="quality",
-            uncertainties=(_sigma("random", "et", "link"), _sigma("structured", "et", "link")),
+            uncertainties=tuple(_sigma(c, "et", "link") for c in COMPONENTS),
             comment="the plasma is still in it",
         ),
         Variable(
             "range_rate", ("et",), "float64", "mm s-1", "residual range rate of the links together, plasma removed",
             source=f"{README}, step 7", quality="range_rate_quality",
-            uncertainties=(_sigma("random", "et"), _sigma("structured", "et")),
+            uncertainties=tuple(_sigma(c, "et") for c in COMPONENTS),
             comment="half the two-way rate: -c/2 times the relative shift of the frequency",
         ),
         Variable(
@@ -192,7 +193,7 @@ RANGE_RATE = Schema(
         Variable(
             "range_rate", ("et",), "float64", "mm s-1", "residual range rate, mean over 60 s",
             source=f"{README}, step 8", quality="quality",
-            uncertainties=(_sigma("random", "et"), _sigma("structured", "et")),
+            uncertainties=tuple(_sigma(c, "et") for c in COMPONENTS),
         ),
         Variable("stage", ("et", "stages"), "float64", "mm s-1", "the same after each calibration (diagnostic)"),
         Variable("stage_name", ("stages",), "str", "1", "last calibration applied (identifier)"),
@@ -227,7 +228,7 @@ GRAVITY = Schema(
     version=1,
     index=None,
     variables=(
-        Variable("parameter_name", ("parameter",), "str", "1", "state at closest approach in J2000, harmonics (identifier)"),
+        Variable("parameter_name", ("parameter",), "str", "1", "state at closest approach (J2000), harmonics (identifier)"),
         Variable("unit", ("parameter",), "str", "1", "unit of each parameter (identifier)"),
         Variable(
             "correction", ("parameter",), "float64", "1", "correction to the trajectory's model, in the unit of each",

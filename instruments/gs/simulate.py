@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from pipeline.scene import Scene
 
 Floats = NDArray[np.float64]
-Extended = NDArray[np.longdouble]
+Extended = NDArray[Any]  # of long doubles
 Known = dict[str, dict[str, Floats]]
 
 TABLES = Path(__file__).resolve().parents[2] / "calibration" / "tables" / "gs"
@@ -95,7 +95,7 @@ class Tracking:
         first, last = float(self.sent[0]) - 2 * RAMP, float(self.sent[-1]) + 2 * RAMP
         start = self._minute(first)
         nodes = start + np.arange(int((last - float(start)) / RAMP) + 2) * np.longdouble(RAMP)
-        t3, t2, t1 = self.times
+        _, t2, t1 = self.times
         way = np.asarray(t2 - t1, np.float64)
         slope = np.gradient(way, np.asarray(self.sent, np.float64))
         rate = np.interp(np.asarray(nodes, np.float64), np.asarray(self.sent, np.float64), slope)

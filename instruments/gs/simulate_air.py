@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import erfa
 import numpy as np
@@ -18,10 +19,10 @@ from pipeline.clock import et_to_tdt
 from pipeline.earth.times import to_utc
 
 Floats = NDArray[np.float64]
-Extended = NDArray[np.longdouble]
+Extended = NDArray[Any]  # of long doubles
 
 PARTS = ("dry", "wet")
-# Commands of the calibration file hold for so many seconds each, on whole multiples of it in UTC, so many about the pass.
+# Commands of the calibration file hold for so many seconds each, whole multiples of it in UTC, so many about the pass.
 PIECE, PIECES = 21600.0, 9
 # Size of the coefficients of their power series, m.
 SIZES = {"dry": (8e-3, 2e-3, 5e-4, 1e-4), "wet": (2e-2, 5e-3, 2e-3, 5e-4)}
@@ -116,7 +117,10 @@ class Air:
         """Zenith delays as product gs.media has them."""
         middle = self.sky.epoch
         start, stop = self.sky.span.start - 5400.0, self.sky.span.stop + 5400.0
-        et = np.arange(np.ceil(max(start, middle - REACH) / MINUTE), np.floor(min(stop, middle + REACH) / MINUTE)) * MINUTE
+        et = (
+            np.arange(np.ceil(max(start, middle - REACH) / MINUTE), np.floor(min(stop, middle + REACH) / MINUTE))
+            * MINUTE
+        )
         day, second = to_utc(et_to_tdt(et), 0.0)
         # Turbulence is only there between the first transmission and the last reception.
         offset = np.clip(et - self.sky.epoch, *self._known_turbulence())

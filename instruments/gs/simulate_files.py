@@ -12,19 +12,31 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
-from instruments.gs.layout import COMPLEXES, IN_LOCK, KA_BAND, LINKS, MARK, RAMP_END, RAMP_START, SPACECRAFT, THREE_WAY, TWO_WAY, X_BAND
+from instruments.gs.layout import (
+    COMPLEXES,
+    IN_LOCK,
+    KA_BAND,
+    LINKS,
+    MARK,
+    RAMP_END,
+    RAMP_START,
+    SPACECRAFT,
+    THREE_WAY,
+    TWO_WAY,
+    X_BAND,
+)
 from instruments.gs.simulate_air import PARTS, PIECE, PIECES
 from instruments.gs.simulate_link import DOWN_DELAY, UP_DELAY
 from pipeline.clock import tdt_to_et
 from pipeline.earth.times import tai_minus_utc, to_utc
 from pipeline.formats.dsn import eop, media, odf, rsr, tnf
-from pipeline.formats.dsn.times import year_and_day
+from pipeline.formats.dsn.times import MJD_1950, year_and_day
 
 if TYPE_CHECKING:
     from instruments.gs.simulate import Tracking
 
 Floats = NDArray[np.float64]
-Extended = NDArray[np.longdouble]
+Extended = NDArray[Any]  # of long doubles
 Times = tuple[NDArray[np.int64], Floats]
 
 CARRIER_TO_NOISE = 45.0  # dB-Hz
@@ -165,7 +177,9 @@ def write_orbit_data(volume: Path, tracking: Tracking, phases: dict[int, Extende
     seconds = np.round(second).astype(np.int64)
     first = int(np.flatnonzero(seconds % MINUTE == 0)[0])
     edges = np.arange(first, tracking.tags.size, MINUTE // round(float(tracking.tags[1] - tracking.tags[0])))
-    orbit = np.concatenate([_orbit_records(tracking, k, phases[k][edges], day[edges[:-1]], seconds[edges[:-1]]) for k in tracking.links])
+    orbit = np.concatenate(
+        [_orbit_records(tracking, k, phases[k][edges], day[edges[:-1]], seconds[edges[:-1]]) for k in tracking.links]
+    )
     orbit = orbit[np.argsort(orbit["time_second"], kind="stable")]
     ramps = np.concatenate([_ramps(tracking, k) for k in ((0, 2) if 2 in tracking.links else (0,))])
     ramps = ramps[np.argsort(ramps["start_second"], kind="stable")]
@@ -195,7 +209,7 @@ def _split(value: Extended) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 
 def _since_1950(day: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.int64]:
-    return (day - odf.MJD_1950) * 86400 + second
+    return (day - MJD_1950) * 86400 + second
 
 
 def _orbit_records(
@@ -334,7 +348,7 @@ def write_recording(
     whole = np.floor(part).astype(np.intp)
     lo = (8100, 300)
     year, doy = year_and_day(day[whole])
-    columns = {
+    columns: dict[str, Any] = {
         "bits_per_sample": BITS, "sample_rate": kilohertz, "rf_if_lo": lo[0], "ddc_lo": lo[1],
         "spacecraft_id": SPACECRAFT, "dss_id": tracking.receiver.number, "ul_dss_id": tracking.sender.number,
         "ul_band": b"X", "dl_band": b"X", "track_mode": TWO_WAY, "rec_seq_num": np.arange(part.size) % 65536,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,7 @@ from pipeline.geometry.track import Track
 from pipeline.jupiter.gravity import GM as GM_JUPITER
 
 Floats = NDArray[np.float64]
-Extended = NDArray[np.longdouble]
+Extended = NDArray[Any]  # of long doubles
 Known = Mapping[str, Mapping[str, Floats]]
 
 C = 299792.458  # km/s

@@ -87,12 +87,25 @@ def tracking_from_tnf(
     tags = _micro(rows["day"].values, rows["second"].values, first)
     counts = _counts(first, np.unique(tags), count_time)
     columns = [_differences(rows.isel(et=_best(link == k, rows["kind"].values)), first, counts) for k in range(3)]
+    for k, column in enumerate(columns):
+        column["power"] = _power(rows.isel(et=np.flatnonzero(link == k)), first, counts)
     return _tracking(counts, receiver, columns, noise).assign_attrs(left_out)
 
 
 def _best(of_link: NDArray[np.bool_], kind: NDArray[np.int8]) -> NDArray[np.intp]:
     total = of_link & (kind == TOTAL_PHASE)
     return np.flatnonzero(total if total.any() else of_link)
+
+
+def _power(rows: xr.Dataset, first: int, counts: Counts) -> Floats:
+    """Carrier to noise density at the start of the counts, as the receiver's records (type 1) say; NaN elsewhere."""
+    said = rows.isel(et=np.flatnonzero(np.isfinite(rows["power"].values)))
+    out = np.full(counts.start.shape, np.nan)
+    if said.sizes["et"]:
+        tags, where = np.unique(_micro(said["day"].values, said["second"].values, first), return_index=True)
+        place = np.minimum(np.searchsorted(tags, counts.start), tags.size - 1)
+        out = np.where(tags[place] == counts.start, said["power"].values[where[place]], np.nan)
+    return out
 
 
 def _counts(first: int, tags: NDArray[np.int64], count_time: float) -> Counts:
@@ -118,7 +131,7 @@ def _differences(rows: xr.Dataset, first: int, counts: Counts) -> dict[str, NDAr
     if tags.size == 0:
         nothing = np.full(counts.start.shape, np.nan)
         zero = np.zeros(counts.start.shape, np.int16)
-        return {"frequency": nothing, "power": nothing, "delay": 0 * nothing, "transmitter": zero, "bad": zero > 0}
+        return {"frequency": nothing, "delay": np.zeros(nothing.shape), "transmitter": zero, "bad": zero > 0}
     a, b = ends
     value = {name: rows[name].values for name in ("cycles", "fraction", "locked", "slipped", "transmitter", "delay")}
     whole, part = value["cycles"][b] - value["cycles"][a], value["fraction"][b] - value["fraction"][a]
@@ -128,7 +141,6 @@ def _differences(rows: xr.Dataset, first: int, counts: Counts) -> dict[str, NDAr
     frequency = whole / seconds + part / seconds
     return {
         "frequency": np.where(good, frequency, np.nan),
-        "power": np.where(good, rows["power"].values[a], np.nan),
         "delay": np.where(there, value["delay"][a], 0.0),
         "transmitter": np.where(there, value["transmitter"][a], 0).astype(np.int16),
         "bad": there & (value["slipped"][b] | ~good),
@@ -259,5 +271,3 @@ def _uplink(raw: xr.Dataset, noise: Table) -> xr.Dataset:
         },
         coords={"et": ("ramp", et[keep])},
     )
-
-

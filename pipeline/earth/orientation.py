@@ -96,8 +96,8 @@ def _celestial(offset: Floats, epoch: float, dx: Floats, dy: Floats) -> Floats:
 def offsets_of_1980(mjd: Floats, dpsi: Floats, deps: Floats) -> tuple[Floats, Floats]:
     """Offsets dx, dy from IAU 2006/2000A, mas, of corrections to the nutation of IAU 1980, mas.
 
-    Old files of Earth orientation (TRK-2-21) give corrections to the IAU 1976 precession and IAU 1980 nutation; the pole
-    that follows is the same, and its difference to the pole of IAU 2006/2000A is what is wanted.
+    Old files of Earth orientation (TRK-2-21) give corrections to the IAU 1976 precession and IAU 1980 nutation; the
+    pole that follows is the same, and its difference to the pole of IAU 2006/2000A is what is wanted.
     """
     jd, day = 2400000.5, mjd
     psi, eps = erfa.nut80(jd, day)

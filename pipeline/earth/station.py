@@ -8,6 +8,7 @@ out: below 1e-3 mm/s). The Moon is Meeus's (ERFA ``moon98``).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import erfa
 import numpy as np
@@ -17,7 +18,7 @@ from pipeline.earth.orientation import EarthOrientation, itrf_to_gcrf
 from pipeline.earth.times import DAY, J2000_JD
 
 Floats = NDArray[np.float64]
-Extended = NDArray[np.longdouble]
+Extended = NDArray[Any]  # of long doubles
 
 LIGHT = 299792.458  # km/s
 AU = 149597870.7  # km

@@ -1,7 +1,7 @@
 """Times of a tracking station: UTC of its tags, terrestrial time, and TDB, the argument of ephemerides.
 
-All are offsets in extended precision from one epoch, a whole number of seconds past J2000 in TT and in TDB: ``s`` counts
-TT, ``t`` counts TDB. Frequencies and count intervals are those of the station's clock, so they go with ``s``.
+All are offsets in extended precision from one epoch, a whole number of seconds past J2000 in TT and in TDB: ``s``
+counts TT, ``t`` counts TDB. Frequencies and count intervals are those of the station's clock, so they go with ``s``.
 
 TDB - TT is Fairhead and Bretagnon's series as in SOFA/ERFA's ``dtdb`` with the station's own diurnal terms (2 us, of
 which the rate, 1.5e-10, is 20 mm/s of Doppler); the short series of SPICE's et differs by up to 30 us.
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import erfa
 import numpy as np
@@ -18,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.interpolate import CubicSpline
 
 Floats = NDArray[np.float64]
-Extended = NDArray[np.longdouble]
+Extended = NDArray[Any]  # of long doubles
 
 DAY = 86400.0
 J2000_JD, J2000_MJD = 2451545.0, 51544

@@ -10,6 +10,7 @@ double holding seconds since J2000 would move a spacecraft by 3 mm (Zannoni and 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from pipeline.errors import GeometryError
 from pipeline.geometry.track import Track, _derivative
 
 Floats = NDArray[np.float64]
-Extended = NDArray[np.longdouble]
+Extended = NDArray[Any]  # of long doubles
 
 # Machine epsilon that is needed: of the 80-bit numbers of x86-64, or of quadruple precision.
 EPSILON = 2e-19

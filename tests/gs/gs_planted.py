@@ -52,7 +52,7 @@ def trajectory(
 
 
 def io_tide(geometry: Geometry) -> Pull:
-    """Pull of the bulge that Io raises: ``U = k2 GM_Io / d (R / d)^2 (R / r)^3 P2(cos)``, Io where it was on average."""
+    """Pull of the bulge that Io raises: ``U = k2 GM_Io / d (R / d)^2 (R / r)^3 P2(cos)``, Io in a circular orbit."""
     # Its place is that of a circular orbit in Jupiter's equator through an arbitrary longitude.
     pole = orientations()["JUPITER"].pole(geometry.closest_approach)
     x = np.cross([0.0, 0.0, 1.0], pole)

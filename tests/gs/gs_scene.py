@@ -116,9 +116,7 @@ class Loop:
         return self.estimated(self.products["gs.range_rate"])
 
     def estimated(self, range_rate: xr.Dataset, harmonics: Literal["published", "free"] = "published") -> xr.Dataset:
-        made = gravity.gravity(
-            range_rate, self.geometry, self.scene.pass_, tables()["estimate"], harmonics=harmonics
-        )
+        made = gravity.gravity(range_rate, self.geometry, self.scene.pass_, tables()["estimate"], harmonics=harmonics)
         return finished(made, "gs.gravity")
 
     @cached_property
