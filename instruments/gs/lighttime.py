@@ -1,8 +1,8 @@
 """Light time: from the reception of a signal back to the spacecraft and to its transmission.
 
 Solved in the coordinates of the ephemerides (Moyer 2000, Formulation for Observed and Computed Values of DSN Data
-Types, 8.3.1): ``t2 = t3 - |r(t3) - r_sc(t2)| / c - delay``, then the same for t1, with the relativistic delays of the Sun and
-Jupiter. Times are offsets in extended precision, so that light times of two neighbours may be subtracted.
+Types, 8.3.1): ``t2 = t3 - |r(t3) - r_sc(t2)| / c - delay``, then the same for t1, with the relativistic delays of the
+Sun and Jupiter. Times are offsets in extended precision, so that light times of two neighbours may be subtracted.
 """
 
 from __future__ import annotations

@@ -228,7 +228,7 @@ GRAVITY = Schema(
     version=1,
     index=None,
     variables=(
-        Variable("parameter_name", ("parameter",), "str", "1", "state at closest approach (J2000), harmonics (identifier)"),
+        Variable("parameter_name", ("parameter",), "str", "1", "state at closest approach, harmonics (identifier)"),
         Variable("unit", ("parameter",), "str", "1", "unit of each parameter (identifier)"),
         Variable(
             "correction", ("parameter",), "float64", "1", "correction to the trajectory's model, in the unit of each",
