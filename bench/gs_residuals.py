@@ -20,9 +20,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "gs"))
 from gs_scene import CLOCK, Loop, rms, scene, simulated
 from test_gs_physics import SPK, computed_range_rate, geometry, noise, station
 
-from instruments.gs import open_loop, raw
+from instruments.gs import open_loop, raw, simulate
 from instruments.gs.lighttime import Bodies
-from instruments.gs.simulate import simulate
 from pipeline.passes import get_pass
 
 DATA = Path(os.environ.get("PERIJOVE_REAL_DATA", Path(__file__).resolve().parents[2] / "shared" / "data")) / "spice"
@@ -37,17 +36,26 @@ def residuals() -> None:
     """Residual range rate at 60 s after each calibration, two hours, mm/s."""
     print("| pass | trajectory | link | none | + troposphere | + spin, antenna | + plasma | stated | noise put in |")
     print("|---|---|---|---|---|---|---|---|---|")
-    for number in (1, 6):
-        for name, kernel in trajectories(number):
-            with tempfile.TemporaryDirectory() as folder:
-                loop = simulated(scene(number, -3600.0, 3600.0, kernel), Path(folder))
-                made = loop.products["gs.range_rate"]
-            whole = made["coverage"].values > 0.95
-            stages = " | ".join(f"{rms(made['stage'].values[whole, k]):.4f}" for k in range(4))
-            random, structured = (made[f"range_rate_{c}"].values[whole] for c in ("random", "structured"))
-            links = "X/X" if made["links"].values.max() == 1 else "X/X, X/Ka, Ka/Ka"
-            stated = rms(np.hypot(random, structured))
-            print(f"| PJ{number} | {name} | {links} | {stages} | {stated:.4f} | {rms(random):.4f} |")
+    cases = [(n, *t, 1.0) for n in (1, 6) for t in trajectories(n)]
+    whole_truth = simulate.truth_tables
+    for number, name, kernel, plasma in [*cases, (6, "propagated", None, 30.0)]:
+
+        def truth(et: float, plasma: float = plasma) -> dict:
+            known = whole_truth(et)
+            return known | {"plasma": {"rate": plasma * known["plasma"]["rate"]}}
+
+        simulate.truth_tables = truth
+        with tempfile.TemporaryDirectory() as folder:
+            loop = simulated(scene(number, -3600.0, 3600.0, kernel), Path(folder))
+            made = loop.products["gs.range_rate"]
+        whole = made["coverage"].values > 0.95
+        stages = " | ".join(f"{rms(made['stage'].values[whole, k]):.4f}" for k in range(4))
+        random, structured = (made[f"range_rate_{c}"].values[whole] for c in ("random", "structured"))
+        links = "X/X" if made["links"].values.max() == 1 else "X/X, X/Ka, Ka/Ka"
+        stated = rms(np.hypot(random, structured))
+        what = name if plasma == 1.0 else f"{name}, plasma x {plasma:.0f}"
+        print(f"| PJ{number} | {what} | {links} | {stages} | {stated:.4f} | {rms(random):.4f} |")
+    simulate.truth_tables = whole_truth
 
 
 def numerical() -> None:
@@ -68,7 +76,7 @@ def scale() -> None:
         folder = Path(name)
         where = scene(6, -3600.0, 3600.0)
         begun = time.perf_counter()
-        truth = {t.type: t.dataset for t in simulate(where, folder, "full", np.random.default_rng(0))}
+        truth = {t.type: t.dataset for t in simulate.simulate(where, folder, "full", np.random.default_rng(0))}
         print(f"simulated in {time.perf_counter() - begun:.1f} s")
         loop = Loop(where, folder, truth)
         timed("read TNF", loop.path("TNF"), lambda: loop.read(raw.TNF))

@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 
 sys.path.insert(0, str(Path(__file__).parent))
-from gs_scene import CHAIN, Loop, failed, rms, scene, tables
+from gs_scene import CHAIN, Loop, failed, rms, scene, simulated, tables
 
 from instruments.gs import INSTRUMENT, calibrate, link, media, simulate, simulate_link
 from instruments.gs.ramps import Ramps
@@ -81,6 +81,26 @@ def test_plasma_is_what_was_planted(loop6: Loop) -> None:
         amplified = {"plasma_up": 1.046, "plasma_down": 1.483}[name]
         expected = amplified * np.hypot(*white[list(of)]) / np.sqrt(120.0)
         assert rms(error) == pytest.approx(expected, rel=0.5), name
+
+
+def strong_plasma(monkeypatch: pytest.MonkeyPatch, factor: float) -> None:
+    """Plasma as near conjunction, which the table does not know."""
+    whole = simulate.truth_tables
+
+    def stronger(et: float) -> dict:
+        known = whole(et)
+        known["plasma"] = {"rate": factor * known["plasma"]["rate"]}
+        return known
+
+    monkeypatch.setattr(simulate, "truth_tables", stronger)
+
+
+def test_three_links_remove_a_plasma_thirty_times_stronger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    strong_plasma(monkeypatch, 30.0)
+    made = simulated(scene(6, -600.0, 600.0), tmp_path).products["gs.range_rate"]
+    best, combined = (rms(made["stage"].values[:, k]) for k in (2, 3))
+    assert best > 2.0 * combined  # Ka/Ka alone
+    assert combined < 0.03
 
 
 def test_a_run_of_the_core_makes_everything_of_tnf_and_of_odf(loop: Loop, tmp_path: Path) -> None:
@@ -274,8 +294,6 @@ def test_links_of_passes_are_those_of_the_mission() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [1, 6])
 def test_loop_on_reconstructed_trajectories(real_data: Path, tmp_path: Path, number: int) -> None:
-    from gs_scene import simulated
-
     name = {1: "spk_rec_160729_160923_161027.bsp", 6: "spk_rec_170422_170608_170621.bsp"}[number]
     one = simulated(scene(number, -1200.0, 1200.0, real_data / "spice" / name), tmp_path)
     results = one.judged(RESIDUALS)
