@@ -194,8 +194,6 @@ def observe(
     yield Truth("gs.uplink", "", _true_uplink(tracking))
     yield Truth("gs.media", "", tracking.air.truth())
     yield Truth("gs.orientation", "", _true_orientation(tracking))
-    if juno is None:
-        yield Truth("gs.gravity", "", xr.Dataset({"correction": ("parameter", np.zeros(11))}))
     if every > 1:
         return
     unit, line = files.write_recording(folder, tracking, received[tracking.links[0]].whole, scale, rng)
