@@ -57,7 +57,7 @@ def _name(tracking: Tracking, start: Times, rate: str, kind: str) -> str:
     year, doy = (int(v[0]) for v in year_and_day(start[0][:1]))
     minute = int(start[1][0] // 60)
     several = len(tracking.links) > 1
-    up = f"M{tracking.sender.number:02d}" if several else f"X{tracking.sender.number:02d}"
+    up = f"{'M' if several and kind != 'RSR' else 'X'}{tracking.sender.number:02d}"
     down = "M" if several and kind != "RSR" else f"X{tracking.receiver.number:02d}"
     return f"GRV_JUGR_{year}{doy:03d}_{minute // 60:02d}{minute % 60:02d}{up}{down}{rate}V01.{kind}"
 

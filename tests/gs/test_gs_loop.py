@@ -103,15 +103,18 @@ def test_three_links_remove_a_plasma_thirty_times_stronger(tmp_path: Path, monke
     assert combined < 0.03
 
 
-def test_a_run_of_the_core_makes_everything_of_tnf_and_of_odf(loop: Loop, tmp_path: Path) -> None:
-    for source in (None, "gs.odf"):
+def test_a_run_of_the_core_makes_everything(loop: Loop, tmp_path: Path) -> None:
+    def run(source: str | None, *products: str) -> dict[str, str]:
         request = Request(
-            pass_number=1, store=tmp_path / str(source), raw=loop.folder, instruments=("gs",), source=source
+            pass_number=1, store=tmp_path, raw=loop.folder, instruments=("gs",), products=products, source=source
         )
         record = carry_out(prepare(request), with_executor(InProcess()))
         assert record["quarantined"] == []
-        made = {p["identity"].split("/")[0]: p["status"] for p in record["products"]}
-        assert made == dict.fromkeys((p.name for p in INSTRUMENT.products), "made")
+        return {p["identity"].split("/")[0]: p["status"] for p in record["products"]}
+
+    assert run(None) == dict.fromkeys((p.name for p in INSTRUMENT.products), "made")
+    of_odf = run("gs.odf", "gs.tracking", "gs.uplink", "gs.media")
+    assert of_odf == {"gs.tracking": "made", "gs.uplink": "made", "gs.media": "kept"}
 
 
 # What the loop must notice
