@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from calibration.tables import Table
 from instruments.jade import looks
-from instruments.jade.calibrate import JADE_E, JADE_I, SENSORS, assembled, counted
+from instruments.jade.calibrate import JADE_E, JADE_I, SENSORS, assembled
 from instruments.jade.chain import Array
 from instruments.jade.layout import ENERGIES
 from instruments.jade.quality import issue_flags
@@ -19,6 +19,7 @@ from pipeline.clock import Span
 from pipeline.dataset.quality import Quality
 from pipeline.geometry import Geometry
 from pipeline.instrument import Raw, step
+from pipeline.particles.counting import counted
 
 MIDDLE = (ENERGIES - 1) // 2
 

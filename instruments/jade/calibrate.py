@@ -18,6 +18,7 @@ from pipeline.clock import Span
 from pipeline.dataset.quality import Quality
 from pipeline.geometry import Geometry
 from pipeline.instrument import Raw, step
+from pipeline.particles.counting import along_axis, along_time, correct_dead_time, counted, expected_counts
 
 # What lies around a sample and tells what it expects: steps of energy, records of high rate, sectors of low rate; of
 # ions accumulations, and the seconds these may be away.
@@ -57,7 +58,7 @@ def electron_rate(
     live = float(timing["live"].value[JADE_E])
     views = looks.electron_views(mode, seconds, et, active_sensor(raw), look_electrons, geometry)
     exposure = np.concatenate([views.sum(axis=3) * live, _background_exposure(raw, live)], axis=2)
-    expected = chain.expected_counts(counts, exposure, electrons_around(counts, exposure, et, mode))
+    expected = expected_counts(counts, exposure, electrons_around(counts, exposure, et, mode))
     measured = rates(mean, expected, width, exposure, timing, JADE_E)
     rate, sigma, dead = (a[:, :, :ANODES] for a in measured[:3])
     saturated = measured[3][:, :, :ANODES]
@@ -112,9 +113,7 @@ def ion_rate(
     live = float(timing["live"].value[JADE_I])
     views = looks.ion_views(seconds, et, look_ions, geometry)
     exposure = np.where(here, views.sum(axis=3) * live, 0.0)
-    expected = chain.expected_counts(
-        counts, exposure, ions_around(counts, exposure, et, raw["species"].values, look_ions)
-    )
+    expected = expected_counts(counts, exposure, ions_around(counts, exposure, et, raw["species"].values, look_ions))
     rate, sigma, dead, saturated = rates(mean, expected, width, exposure, timing, JADE_I)
     level, doubt = (float(a[JADE_I]) for a in (background["unmeasured"].value, background["unmeasured"].sigma))
     quality = issue_flags(raw["issues"].values, raw["mode"].values)[:, None, None] | np.zeros(rate.shape, np.uint32)
@@ -151,7 +150,7 @@ def rates(
     raw = counts / seen
     with np.errstate(invalid="ignore"):
         saturated = raw * tau > LARGEST_DEAD
-    rate = chain.correct_dead_time(raw, tau)
+    rate = correct_dead_time(raw, tau)
     slope = (1.0 - raw * tau) ** -2
     sigma = np.sqrt(expected + width**2 / 12.0) / seen * slope
     gone = np.isnan(rate)
@@ -199,8 +198,8 @@ def electrons_around(counts: Array, exposure: Array, et: Array, mode: NDArray[np
     hrs = mode == looks.HRS
     out = np.empty(counts.shape), np.empty(counts.shape)
     for target, array in zip(out, (counts, exposure), strict=True):
-        near = chain.along_energy(array, STEPS_AROUND)
-        target[hrs] = chain.along_time(near[hrs], et[hrs], AROUND, AROUND + 0.5)
+        near = along_axis(array, STEPS_AROUND, 1)
+        target[hrs] = along_time(near[hrs], et[hrs], AROUND, AROUND + 0.5)
         ring = near[~hrs][:, :, :ANODES]
         wide = sum(np.roll(ring, aside, axis=2) for aside in range(-SECTORS_AROUND, SECTORS_AROUND + 1))
         target[~hrs] = near[~hrs]
@@ -216,11 +215,11 @@ def ions_around(
     before, after = looks.ring_neighbours(look_ions)
     out = np.empty(counts.shape), np.empty(counts.shape)
     for target, array in zip(out, (counts, exposure), strict=True):
-        near = chain.along_energy(array, STEPS_AROUND)
+        near = along_axis(array, STEPS_AROUND, 1)
         near = near + near[:, :, before] + near[:, :, after]
         for one in np.unique(kind):
             own = kind == one
-            target[own] = chain.along_time(near[own], et[own], IONS_AROUND, IONS_REACH)
+            target[own] = along_time(near[own], et[own], IONS_AROUND, IONS_REACH)
         target -= array
     return out
 
@@ -274,9 +273,3 @@ def assembled(
     data["energy_per_charge"] = (index, "energy"), np.broadcast_to(energy, (et.size, ENERGIES))
     data["quality"] = dims, quality
     return xr.Dataset(data, coords={"et": (index, et)})
-
-
-def counted(raw: xr.Dataset, span: Span) -> dict[str, int]:
-    """How often each kind of thing happened to the raw records within a span."""
-    use = span.contains(raw["et_event"].values)
-    return dict(zip(raw["event"].values.tolist(), raw["events"].values[use].sum(axis=0).tolist(), strict=True))

@@ -22,9 +22,7 @@ from instruments.jade.forward import (
     Array,
     Known,
     Q,
-    angle_between,
     bands,
-    counter,
     despun_axes,
     efficient,
     electron_vectors,
@@ -41,12 +39,12 @@ from instruments.jade.simulate_parts import (
     Columns,
     Counted,
     dataset,
-    field_through,
     truth_tables,
     write_days,
 )
 from pipeline.instrument import Truth
-from pipeline.scene.plasma import penetrating, plasma
+from pipeline.scene.particles import angle_between, counter, field_through, penetrating
+from pipeline.scene.plasma import plasma
 
 if TYPE_CHECKING:
     from pipeline.scene import Scene

@@ -15,9 +15,7 @@ from instruments.jade.forward import (
     Array,
     Known,
     U,
-    angle_between,
     bands,
-    counter,
     despun_axes,
     efficient,
     energy_flux,
@@ -28,8 +26,9 @@ from instruments.jade.forward import (
     sector_hits,
     turn_of,
 )
-from instruments.jade.simulate_parts import PLATE_DAC, Columns, Counted, dataset, field_through, write_days
+from instruments.jade.simulate_parts import PLATE_DAC, Columns, Counted, dataset, write_days
 from pipeline.instrument import Truth
+from pipeline.scene.particles import angle_between, counter, field_through
 from pipeline.scene.plasma import OMEGA, plasma
 
 if TYPE_CHECKING:

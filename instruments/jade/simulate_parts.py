@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from scipy.interpolate import CubicSpline
 
 from calibration.library import Library
 from instruments.jade.forward import Array, Known
@@ -70,9 +69,3 @@ def dataset(
 ) -> xr.Dataset:
     """Truth at the records that were delivered."""
     return xr.Dataset(values, coords={"et": (index, et)}).isel({index: keep}).assign_attrs(attrs)
-
-
-def field_through(scene: Scene, et: Array) -> CubicSpline:
-    """The scene's field in J2000 through knots."""
-    knots = np.arange(et.min() - 5.0, et.max() + 6.0, 1.0 if np.ptp(et) < 1e4 else 10.0)
-    return CubicSpline(knots, scene.magnetic_field(knots))

@@ -13,7 +13,8 @@ import xarray as xr
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from instruments.jade.forward import Array, Known, Q, U, bands, counter, efficient
+from instruments.jade.forward import Array, Known, Q, U, bands, efficient
+from pipeline.scene.particles import counter
 
 BINS = 96
 # Gauss-Legendre points within a bin.

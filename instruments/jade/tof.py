@@ -11,7 +11,7 @@ from scipy.special import ndtr
 
 from calibration.tables import Table
 from instruments.jade import chain
-from instruments.jade.calibrate import IONS_AROUND, IONS_REACH, JADE_I, LARGEST_DEAD, counted, rates
+from instruments.jade.calibrate import IONS_AROUND, IONS_REACH, JADE_I, LARGEST_DEAD, rates
 from instruments.jade.chain import Array
 from instruments.jade.layout import ENERGIES, TOF_BINS
 from instruments.jade.quality import issue_flags, voltages
@@ -19,6 +19,7 @@ from instruments.jade.schemas import BY_TABLE, flag
 from pipeline.clock import Span
 from pipeline.dataset.quality import Quality
 from pipeline.instrument import Product, Raw, step
+from pipeline.particles.counting import along_time, counted, expected_counts, shifted
 
 # Kinds of counters in table logicals; place of JADE-I in table mcp.
 START, COINCIDENCE, STOP = 0, 1, 2
@@ -53,7 +54,7 @@ def ion_logicals(
     et = raw["et"].values
     counts, mean, width, top = chain.decompress(raw["code"].values, raw["compression"].values, compression)
     exposure = _exposure(raw, timing, counts.shape)
-    expected = chain.expected_counts(counts, exposure, _around(counts, exposure, et))
+    expected = expected_counts(counts, exposure, _around(counts, exposure, et))
     rate, sigma, dead, saturated = rates(mean, expected, width, exposure, timing, JADE_I)
     slow = float(timing["live"].sigma[JADE_I] / timing["live"].value[JADE_I])
     quality = _quality(raw, top | saturated, rate)
@@ -180,7 +181,7 @@ def modelled(number: Array, live: Array, level: Array, et: Array, tables: tuple[
     shape = peaks(chain.energies(energy_ions)[0], tof)
     live = np.nan_to_num(live[:, :, :1])
     seen, reach, by_chance = (
-        chain.along_time(a, et, IONS_AROUND, IONS_REACH) - a for a in (number, live, live * level)
+        along_time(a, et, IONS_AROUND, IONS_REACH) - a for a in (number, live, live * level)
     )  # fmt: skip
     alone = reach <= 0
     seen, reach, by_chance = (
@@ -188,8 +189,7 @@ def modelled(number: Array, live: Array, level: Array, et: Array, tables: tuple[
     )
     # One height for the spectra of an energy and of those beside it.
     beside = [
-        (chain.shifted(shape, aside, 0), *(chain.shifted(a, aside, 1) for a in (seen, reach, by_chance)))
-        for aside in (-1, 0, 1)
+        (shifted(shape, aside, 0), *(shifted(a, aside, 1) for a in (seen, reach, by_chance))) for aside in (-1, 0, 1)
     ]
     weight = np.maximum(sum(own.sum(axis=1) * time for own, _, time, _ in beside), 1e-30)
     height = np.broadcast_to(sum(counts.sum(axis=2, keepdims=True) for _, counts, *_ in beside) + 1.0, weight.shape)
@@ -359,7 +359,7 @@ def _exposure(raw: xr.Dataset, timing: Table, shape: tuple[int, ...]) -> Array:
 
 def _around(counts: Array, exposure: Array, et: Array) -> tuple[Array, Array]:
     """Counts and exposures of the same sample in the records before and after."""
-    near = (chain.along_time(a, et, IONS_AROUND, IONS_REACH) - a for a in (counts, exposure))
+    near = (along_time(a, et, IONS_AROUND, IONS_REACH) - a for a in (counts, exposure))
     first, second = near
     return first, second
 

@@ -282,8 +282,9 @@ def _rounded(variable: Variable, product: xr.Dataset, random: Floats) -> bool:
     if f"{variable.name}_quantum" not in product:
         return False
     quantum = product[f"{variable.name}_quantum"].broadcast_like(product[variable.name])
-    steps = random / quantum.transpose(*product[variable.name].dims).values
-    return bool(np.nanmedian(steps[np.isfinite(steps)]) < ROUNDED)
+    wide = quantum.transpose(*product[variable.name].dims).values
+    stepped = np.isfinite(random) & (wide > 0)
+    return bool(np.median(random[stepped] / wide[stepped]) < ROUNDED) if stepped.any() else False
 
 
 def _shared(product: xr.Dataset, variable: Variable) -> tuple[int, ...]:
