@@ -222,7 +222,7 @@ def darkness_for(dark: xr.Dataset | None, shot: Shot) -> Darkness | None:
     return Darkness(level, np.where(np.isfinite(level), number, 0.0), own, (dark["quality"].values[k] & HOT.mask) != 0)
 
 
-@step(produces="sru.image", over="unit", version=1)
+@step(produces="sru.image", over="unit", version=2)
 def image(
     raw: Annotated[xr.Dataset, Raw("sru.edr")],
     dark: Annotated[xr.Dataset | None, Product("sru.dark")],
@@ -348,7 +348,8 @@ def find_hits(value: Floats, view: Seen, darkness: Darkness | None, per_dn: floa
     hits = np.zeros(value.shape, bool)
     for _ in range(2):
         noise = row_noise(value / np.sqrt(within), sky & ~hits)
-        day = view.lit & (background > BRIGHT * noise[:, None])
+        # At its border the median of the surroundings is still dark.
+        day = grown(grown(view.lit & (background > BRIGHT * noise[:, None]))) & view.valid
         variance = noise[:, None] ** 2 * (1.0 + share) + np.clip(background, 0.0, None) / per_dn * view.planet
         outlying = view.valid & (np.abs(above) > threshold * np.sqrt(variance))
         core = outlying & (above > 0.0) & ~view.stars & ~hot & ~day

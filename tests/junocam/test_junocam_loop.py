@@ -176,7 +176,8 @@ def test_codes_taken_as_stretched_are_noticed(images: dict[str, Image]) -> None:
 
 
 def test_a_halved_uncertainty_is_noticed(images: dict[str, Image]) -> None:
-    for name, image in images.items():
+    for name in ("C00001", "M00002", "C00003", "T00004"):
+        image = images[name]
         halved = image.product.assign(
             {f"{v}_random": image.product[f"{v}_random"] * np.float32(0.5) for v in sorted(VALUES)}
         )
@@ -211,8 +212,8 @@ def test_a_line_shifted_is_noticed(images: dict[str, Image]) -> None:
 @pytest.mark.parametrize("name", ["C00001", "M00002"])
 def test_systematic_uncertainty_is_what_the_tables_make(images: dict[str, Image], name: str) -> None:
     """Two hundred draws of all tables on some lines of the first frame."""
-    data = images[name].raw.isel(framelet=slice(0, 3), line=slice(48, 80))
-    data = data.assign(lines_there=("framelet", np.full(3, 32, np.int16)))
+    data = images[name].raw.isel(framelet=slice(0, 3), line=slice(60, 68))
+    data = data.assign(lines_there=("framelet", np.full(3, 8, np.int16)))
     rng = np.random.default_rng(11)
     draws = (made(data, {n: t.draw(rng) for n, t in TABLES.items()}) for _ in range(200))
     nominal = made(data)
