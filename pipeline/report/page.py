@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import html
 import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -81,24 +83,41 @@ def _row(product: dict[str, Any]) -> str:
 
 
 def _figures(look: Quicklook, products: list[dict[str, Any]], folder: Path) -> str:
-    """A figure per unit of the quick look's first product that is there."""
+    parts = []
+    for drawing in drawings(look, products, folder):
+        caption = html.escape(drawing.caption)
+        if drawing.problem:
+            parts.append(f"<p class=failed>{caption}: not drawn ({html.escape(drawing.problem)})</p>")
+        else:
+            name = drawing.path.name
+            parts.append(f'<figure><img src="{name}" alt="{caption}"><figcaption>{caption}</figcaption></figure>')
+    return "".join(parts)
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure as a file, the products (entries of the run) it shows, and why there is none if it could not be drawn."""
+
+    path: Path
+    caption: str
+    products: tuple[dict[str, Any], ...]
+    problem: str | None
+
+
+def drawings(look: Quicklook, products: list[dict[str, Any]], folder: Path) -> Iterator[Drawing]:
+    """Draw a quick look into a folder: a figure per unit of its first product that is there."""
     there = [p for p in products if p["status"] in ("made", "kept")]
     units = sorted({p["unit"] for p in there if p["type"] == look.products[0]})
-    parts = []
     for unit in units:
         chosen = [next((p for p in there if p["type"] == t and p["unit"] in (unit, "")), None) for t in look.products]
         datasets = [None if p is None else netcdf.open_product(Path(p["path"])) for p in chosen]
         label = f"{look.name}{'-' + unit if unit else ''}".replace("/", "_")
-        caption = html.escape(f"{look.title} {unit}".strip())
+        path, problem = folder / f"{label}.png", None
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 figure = look.draw(*datasets)
-                figure.savefig(folder / f"{label}.png", dpi=DPI, bbox_inches="tight")
-        except Exception as error:  # one figure must not cost the page
-            parts.append(
-                f"<p class=failed>{caption}: not drawn ({html.escape(f'{type(error).__name__}: {error}')})</p>"
-            )
-            continue
-        parts.append(f'<figure><img src="{label}.png" alt="{caption}"><figcaption>{caption}</figcaption></figure>')
-    return "".join(parts)
+                figure.savefig(path, dpi=DPI, bbox_inches="tight")
+        except Exception as error:  # one figure must not cost the others
+            problem = f"{type(error).__name__}: {error}"
+        yield Drawing(path, f"{look.title} {unit}".strip(), tuple(p for p in chosen if p), problem)
