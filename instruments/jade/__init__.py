@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from instruments.jade import calibrate, flux, moments, quicklook
 from instruments.jade.level3 import LEVEL_3
+from instruments.jade.pds4 import PDS4
 from instruments.jade.raw import ELECTRON_DATA, ION_DATA
 from instruments.jade.schemas import (
     ELECTRON_FLUX,
@@ -68,4 +69,5 @@ INSTRUMENT = Instrument(
         ),
     ),
     simulate=_simulate,
+    pds4=PDS4,
 )

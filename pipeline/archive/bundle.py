@@ -70,7 +70,9 @@ def previous_products(bundle: Path) -> dict[str, Previous]:
             return " ".join((element.findtext(path) or "").split())
 
         details = root.findall(".//{*}Modification_Detail")
-        history = [(text("{*}modification_date", d), text("{*}version_id", d), text("{*}description", d)) for d in details]
+        history = [
+            (text("{*}modification_date", d), text("{*}version_id", d), text("{*}description", d)) for d in details
+        ]
         files = {text("{*}file_name", f): text("{*}md5_checksum", f) for f in root.iter("{*}File", "{*}Document_File")}
         found[text(".//{*}logical_identifier")] = Previous(label, text(".//{*}version_id"), history, files)
     return found

@@ -14,16 +14,26 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     import xarray as xr
 
+    from pipeline.clock import Sclk
+    from pipeline.geometry import Geometry
+    from pipeline.passes import Pass
+
 
 @dataclass(frozen=True)
 class Facet:
-    """One ``Science_Facets``: values of the information model's lists."""
+    """One ``Science_Facets``: values of the information model's lists.
+
+    Parameters
+    ----------
+    of : product types whose name holds this text; empty: all.
+    """
 
     discipline: str
     facet1: str | None = None
     facet2: str | None = None
     domains: tuple[str, ...] = ()
     wavelengths: tuple[str, ...] = ()
+    of: str = ""
 
 
 @dataclass(frozen=True)
@@ -34,15 +44,16 @@ class SpectralAxis:
     ----------
     kind : what is stepped through.
     centres : the variable that holds the bins' centres.
-    width, unit : width of a bin, and the unit as the dictionary writes it.
+    unit : their unit as the dictionary writes it.
     profile : shape of the bins, in words.
+    widths : the variable that holds the bins' widths; None: bins adjoin, their width is the step of the centres.
     """
 
     kind: Literal["wavelength", "frequency", "energy"]
     centres: str
-    width: float
     unit: str
     profile: str
+    widths: str | None = None
 
 
 @dataclass(frozen=True)
@@ -73,6 +84,18 @@ class Particles:
 
 
 @dataclass(frozen=True)
+class Legacy:
+    """What a writer of older forms is given: products of a pass by type (of several units the last), where to write."""
+
+    products: Mapping[str, xr.Dataset]
+    geometry: Geometry
+    clock: Sclk
+    pass_: Pass
+    folder: Path
+    simulated: bool
+
+
+@dataclass(frozen=True)
 class Pds4:
     """What a label says of an instrument's products beyond their schema.
 
@@ -89,8 +112,7 @@ class Pds4:
     spectral : dimension to the axis of spectra it is.
     view : field of view of the spectra.
     particles : by product type.
-    legacy : ``(datasets by product type, folder, simulated)`` to the files written: the mission's older form with PDS3
-        labels, for tools that read nothing else.
+    legacy : writes the mission's older form with PDS3 labels, for tools that read nothing else; returns the data files.
     """
 
     context: str = ""
@@ -104,4 +126,9 @@ class Pds4:
     spectral: Mapping[str, SpectralAxis] = field(default_factory=dict)
     view: View | None = None
     particles: Mapping[str, Particles] = field(default_factory=dict)
-    legacy: Callable[[Mapping[str, xr.Dataset], Path, bool], list[Path]] | None = None
+    legacy: Callable[[Legacy], list[Path]] | None = None
+
+    @property
+    def axes(self) -> set[str]:
+        """Variables that say where the bins of spectra are."""
+        return {n for axis in self.spectral.values() for n in (axis.centres, axis.widths) if n}

@@ -11,7 +11,7 @@ import numpy as np
 from pipeline.archive import xml
 from pipeline.archive.declaration import Particles, Pds4, SpectralAxis
 from pipeline.archive.label import array_class, axis_names, names
-from pipeline.archive.layout import Array, Object, Table
+from pipeline.archive.layout import Array, Object
 from pipeline.archive.xml import Element, make, short
 from pipeline.dataset.parts import Part
 
@@ -42,7 +42,7 @@ def discipline(
     found = [*_displays(arrays, pds4), *_imaging(arrays, by_name, pds4)]
     if kernels:
         found.append(_geometry(kernels))
-    found += _spectra(arrays, objects, by_name, pds4)
+    found += _spectra(arrays, by_name, pds4)
     particles = pds4.particles.get(str(attrs.get("product_type")))
     if particles:
         found.append(_particles(particles, by_name))
@@ -86,7 +86,9 @@ def _imaging(arrays: Sequence[Array], parts: Mapping[str, Part], pds4: Pds4) -> 
     shown = list(dict.fromkeys(str(f) for f in filters.whole().ravel())) if filters is not None else []
     if not pictures or not (len(times) == 1 or shown):
         return
-    duration = make("img:exposure_duration", xml.number(round(float(times[0]), 9)), unit="s") if len(times) == 1 else None
+    duration = (
+        make("img:exposure_duration", xml.number(round(float(times[0]), 9)), unit="s") if len(times) == 1 else None
+    )
     yield make(
         "img:Imaging",
         *(_local([p.name], "imaging_parameters_to_image_object") for p in pictures),
@@ -109,12 +111,11 @@ def _geometry(kernels: Sequence[str]) -> Element:
     return make("geom:Geometry", make("geom:SPICE_Kernel_Files", *entries))
 
 
-def _spectra(
-    arrays: Sequence[Array], objects: Sequence[Object], parts: Mapping[str, Part], pds4: Pds4
-) -> Iterator[Element]:
+def _spectra(arrays: Sequence[Array], parts: Mapping[str, Part], pds4: Pds4) -> Iterator[Element]:
     for one in arrays:
         dim = next((d for d in one.stored.part.dims if d in pds4.spectral), None)
-        if dim is None or pds4.view is None or not array_class(one, pds4).endswith("_Spectrum"):
+        uncertainty = "err_corr" in one.stored.part.attrs
+        if dim is None or pds4.view is None or uncertainty or not array_class(one, pds4).endswith("_Spectrum"):
             continue
         axis = pds4.spectral[dim]
         if axis.centres not in parts:
@@ -124,9 +125,7 @@ def _spectra(
             shape = make("sp:Complex_FOV")
         else:
             edges = (("width", view.width), ("length", view.length))
-            shape = make(
-                "sp:Rectangular_FOV", *(make(f"sp:{n}_angle", xml.number(v), unit="deg") for n, v in edges)
-            )
+            shape = make("sp:Rectangular_FOV", *(make(f"sp:{n}_angle", xml.number(v), unit="deg") for n, v in edges))
         yield make(
             "sp:Spectral_Characteristics",
             _local([one.name], "spectral_characteristics_to_array_object"),
@@ -134,28 +133,19 @@ def _spectra(
             make("sp:spectrum_format", f"{len(one.stored.part.dims)}D"),
             make("sp:spectral_bin_type", axis.kind),
             make("sp:Field_of_View", make("sp:description", view.description), shape),
-            make("sp:Bin_Description", make("sp:bin_profile_description", axis.profile), _lookup(axis, objects)),
+            make("sp:Bin_Description", make("sp:bin_profile_description", axis.profile), _lookup(axis, parts)),
         )
 
 
-def _lookup(axis: SpectralAxis, objects: Sequence[Object]) -> Element:
-    """Where the centres of the bins are: in an array of their own, or a field of a table."""
-    holder = next(
-        o for o in objects if o.name == axis.centres or (isinstance(o, Table) and axis.centres in _columns(o))
-    )
-    field = make("sp:bin_center_field_name", axis.centres) if isinstance(holder, Table) else None
-    width = make(f"sp:bin_width_{axis.kind}", xml.number(axis.width), unit=axis.unit)
-    return make(
-        "sp:Spectral_Lookup",
-        make(
-            "sp:Bin_Center_Lookup", field, _local([holder.name], "spectral_characteristics_to_bin_center_values")
-        ),
-        make("sp:Bin_Width_Constant", width),
-    )
-
-
-def _columns(table: Table) -> list[str]:
-    return [c.part.name for c in table.columns]
+def _lookup(axis: SpectralAxis, parts: Mapping[str, Part]) -> Element:
+    """Where centres and widths of the bins are; adjoining bins are as wide as the step of the centres."""
+    centres = make("sp:Bin_Center_Lookup", _local([axis.centres], "spectral_characteristics_to_bin_center_values"))
+    if axis.widths:
+        local = _local([axis.widths], "spectral_characteristics_to_bin_width_values")
+        return make("sp:Spectral_Lookup", centres, make("sp:Bin_Width_Lookup", local))
+    step = float(np.median(np.abs(np.diff(parts[axis.centres].whole()))))
+    width = make(f"sp:bin_width_{axis.kind}", xml.number(float(f"{step:.6g}")), unit=axis.unit)
+    return make("sp:Spectral_Lookup", centres, make("sp:Bin_Width_Constant", width))
 
 
 def _particles(particles: Particles, parts: Mapping[str, Part]) -> Element:
@@ -197,9 +187,7 @@ def _processing(objects: Sequence[Object], recipe: Mapping[str, Any], inputs: Se
         for name, value in sorted(settings.items())
     ]
     given = [
-        make(
-            "Internal_Reference", make("lid_reference", lid), make("reference_type", "data_to_input_product")
-        )
+        make("Internal_Reference", make("lid_reference", lid), make("reference_type", "data_to_input_product"))
         for lid in dict.fromkeys(inputs)
     ]
     return make(

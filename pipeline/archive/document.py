@@ -29,7 +29,7 @@ def guide(instrument: Instrument) -> str:
             ),
             "",
             *_wrapped(
-                f"Variables that share their only dimension are fields of one table; vectors of up to {GROUPED} along it "
+                f"Variables that share their only dimension are fields of a table; vectors of up to {GROUPED} along it "
                 "are groups of that table. All others are arrays whose axes are named after their dimensions, so an "
                 "axis called et has the same elements as the table whose records are et."
             ),
@@ -37,7 +37,7 @@ def guide(instrument: Instrument) -> str:
             *_wrapped(
                 f"{TDB} UTC stands beside it. A number that is missing is {MISSING:.0f} (-2 to the power 100). "
                 "Uncertainties are one sigma: x_random is independent between samples, x_systematic common to all, "
-                "x_structured correlated over a length that its description or the text states; a relative one says so. "
+                "x_structured correlated over a length that the text states; a relative one says so. "
                 "Quality variables hold bits; the good samples are those with no bit set, or only bits that tell of "
                 "circumstances (attribute flag_conditions in the text)."
             ),

@@ -89,7 +89,9 @@ def _check_objects(label: Label, entry: FileEntry, size: int) -> Iterator[Findin
             yield Finding(label.path, line, "object-overlap", text, "correct its offset; objects stand in their order")
         elif one.offset > end and known:
             text = f"no object describes bytes {end} to {one.offset} of {entry.name}, before {what}"
-            yield Finding(label.path, line, "undescribed-bytes", text, "correct the offset, or describe the bytes", "warning")
+            yield Finding(
+                label.path, line, "undescribed-bytes", text, "correct the offset, or describe the bytes", "warning"
+            )
         known = one.size is not None
         if one.offset + (one.size or 0) > size:
             text = f"{what} would end at byte {one.offset + (one.size or 0)}, {entry.name} has {size}"

@@ -32,7 +32,9 @@ def check_integrity(bundle: Path, labels: Sequence[Label]) -> Iterator[Finding]:
         if label.kind in ("Product_Collection", "Product_Bundle"):
             continue
         if label.lidvid not in listed:
-            yield Finding(label.path, None, "unlisted", f"{label.lidvid} is in no inventory", "add it to its collection's")
+            yield Finding(
+                label.path, None, "unlisted", f"{label.lidvid} is in no inventory", "add it to its collection's"
+            )
     for label in labels:
         yield from _references(label, labels)
         yield from _context(label)
@@ -49,7 +51,9 @@ def _identifiers(labels: Sequence[Label]) -> Iterator[Finding]:
         other = seen.setdefault(label.lidvid, label)
         if other is not label:
             text = f"{label.lidvid} is also that of {other.path}"
-            yield Finding(label.path, line, "duplicate-identifier", text, "give one of them another identifier or version")
+            yield Finding(
+                label.path, line, "duplicate-identifier", text, "give one of them another identifier or version"
+            )
 
 
 def _model_versions(labels: Sequence[Label]) -> Iterator[Finding]:
@@ -107,7 +111,9 @@ def _members(top: Label, collections: Sequence[Label]) -> Iterator[Finding]:
         named.add(lid.split("::")[0])
         if top.text("{*}member_status", entry) == "Primary" and lid not in known:
             text = f"member {lid} is not there"
-            yield Finding(top.path, top.line(entry), "missing-member", text, "restore the collection, or remove the entry")
+            yield Finding(
+                top.path, top.line(entry), "missing-member", text, "restore the collection, or remove the entry"
+            )
     for collection in collections:
         if collection.lid not in named:
             text = f"{collection.lid} is no member of the bundle"
@@ -125,7 +131,9 @@ def _references(label: Label, labels: Sequence[Label]) -> Iterator[Finding]:
         parts = lid.split("::")[0].split(":")
         if label.kind != "Product_Bundle" and len(parts) >= 4 and parts[3] in own and lid not in known:
             text = f"refers to {lid}, which is not there"
-            yield Finding(label.path, label.line(element), "reference", text, "restore the product, or correct the reference")
+            yield Finding(
+                label.path, label.line(element), "reference", text, "restore the product, or correct the reference"
+            )
 
 
 def _context(label: Label) -> Iterator[Finding]:
@@ -139,10 +147,14 @@ def _context(label: Label) -> Iterator[Finding]:
         entry = registered.get(lid)
         if entry is None:
             text = f"{lid} is not among the registered context products known here"
-            yield Finding(label.path, line, "context", text, "see data/juno_context.json of pipeline/archive", "warning")
+            yield Finding(
+                label.path, line, "context", text, "see data/juno_context.json of pipeline/archive", "warning"
+            )
             continue
         if version and tuple(map(int, version.split("."))) > tuple(map(int, entry.version.split("."))):
-            yield Finding(label.path, line, "context", f"version {version}; registered is {entry.version}", "leave it out")
+            yield Finding(
+                label.path, line, "context", f"version {version}; registered is {entry.version}", "leave it out"
+            )
         holder = element.getparent().getparent()
         name = label.text("{*}name", holder)
         if name and name.lower() not in {n.lower() for n in entry.names}:
@@ -157,7 +169,9 @@ def _context(label: Label) -> Iterator[Finding]:
 
 def _contexts_named(labels: Sequence[Label], holders: Sequence[Label]) -> Iterator[Finding]:
     """A collection and the bundle name every context product that their members use."""
-    used = {label.lidvid: {r.split("::")[0] for _, r, _ in references(label) if r.startswith(CONTEXT)} for label in labels}
+    used = {
+        label.lidvid: {r.split("::")[0] for _, r, _ in references(label) if r.startswith(CONTEXT)} for label in labels
+    }
     for holder in holders:
         below = {c for one in labels if one.lid.startswith(f"{holder.lid}:") for c in used[one.lidvid]}
         for lid in sorted(below - used[holder.lidvid]):

@@ -83,7 +83,7 @@ def identification(
 
 def citation(subject: Subject, text: str) -> Element:
     """``Citation_Information``. There is no DOI: PDS gives one when it accepts the bundle."""
-    authors = metadata("perijove").get("Author") or metadata("perijove").get("Name")
+    authors = metadata("perijove")["Author"]
     return make(
         "Citation_Information",
         make("publication_year", subject.date.year),
@@ -115,15 +115,17 @@ def circumstances(
     times: tuple[str, str] | None = None,
     comment: str | None = None,
     discipline: Sequence[Element] = (),
+    product_type: str | None = None,
 ) -> Element:
     """``Observation_Area`` or ``Context_Area``: when, what for, by what, of what.
 
     Parameters
     ----------
     prefix : ``data``, ``collection``, ``bundle`` or ``browse``: begins the types of references.
+    product_type : leaves out the facets of others; None: all are named.
     """
     start, stop = times or (subject.start, subject.stop)
-    facets = [_facet(f) for f in subject.pds4.facets]
+    facets = [_facet(f) for f in subject.pds4.facets if product_type is None or f.of in product_type]
     mission, host = (context.registered()[lid] for lid in (context.INVESTIGATION, context.HOST))
     targets = [context.target(t) for t in subject.pds4.targets]
     return make(
@@ -204,7 +206,7 @@ def objects_of(written: Written, pds4: Pds4) -> list[Element]:
 def array_class(one: Array, pds4: Pds4) -> str:
     """The class of an array that says most about it."""
     dims, n = one.stored.part.dims, len(one.stored.part.dims)
-    if any(d in pds4.spectral for d in dims) and n <= 3:
+    if any(d in pds4.spectral for d in dims) and n <= 3 and one.name not in pds4.axes:
         return f"Array_{n}D_Spectrum"
     if pds4.image and dims[-2:] == pds4.image and n in (2, 3):
         return f"Array_{n}D_Image"

@@ -8,7 +8,7 @@ another without a gap. Numbers are stored little-endian, UTC as text, a missing 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -147,8 +147,12 @@ def _padded(values: NDArray[Any]) -> NDArray[Any]:
     return np.char.ljust(values, values.dtype.itemsize, b" ")
 
 
-def lay_out(parts: Sequence[Part]) -> list[Object]:
+def lay_out(parts: Sequence[Part], apart: Collection[str] = ()) -> list[Object]:
     """The objects of a dataset, in the order of the file; variables without an element are left out.
+
+    Parameters
+    ----------
+    apart : variables that become arrays of their own, because something refers to them.
 
     Raises
     ------
@@ -160,8 +164,10 @@ def lay_out(parts: Sequence[Part]) -> list[Object]:
     for part in parts:
         if 0 in part.shape:
             continue
-        stored = _stored(part)
-        if len(part.shape) <= 1 or (len(part.shape) == 2 and part.shape[1] <= GROUPED):
+        stored = stored_as(part)
+        if part.name in apart:
+            arrays.append(Array(stored))
+        elif len(part.shape) <= 1 or (len(part.shape) == 2 and part.shape[1] <= GROUPED):
             tables.setdefault(part.dims[0] if part.dims else SCALARS, []).append(stored)
         elif stored.dtype.kind == "S":
             raise StoreError(f"{part.name}: text of more than {GROUPED} in a row fits no PDS4 object")
@@ -171,7 +177,8 @@ def lay_out(parts: Sequence[Part]) -> list[Object]:
     return [*(Table(f"table_{dim}", dim, rows[dim], tuple(c)) for dim, c in tables.items()), *arrays]
 
 
-def _stored(part: Part) -> Stored:
+def stored_as(part: Part) -> Stored:
+    """How a variable is stored; raises StoreError for one that PDS4 cannot hold."""
     if part.dtype.kind == "M":
         return Stored(part, np.dtype(f"S{TIME_WIDTH}"), TIME_TYPE)
     if part.text:

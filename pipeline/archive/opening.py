@@ -1,4 +1,4 @@
-"""Opening a product of a bundle as an xarray dataset: the bytes by the label, what PDS4 has no words for by the text."""
+"""Opening a product of a bundle as an xarray dataset: bytes by the label, what PDS4 has no words for by the text."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from pipeline.archive.layout import TIME_TYPE
 from pipeline.archive.supplement import unpacked
 from pipeline.errors import InputError
 
-NUMBER = re.compile(r"(?P<sign>Signed|Unsigned)(?:(?P<order>[LM])SB(?P<bytes>\d)|Byte)|IEEE754(?P<ieee>[LM])SB(?P<p>Single|Double)")
+NUMBER = re.compile(
+    r"(?P<sign>Signed|Unsigned)(?:(?P<order>[LM])SB(?P<bytes>\d)|Byte)|IEEE754(?P<ieee>[LM])SB(?P<p>Single|Double)"
+)
 
 
 def open_product(path: Path) -> xr.Dataset:
@@ -61,9 +63,7 @@ def _about(file: Path) -> dict[str, Any]:
     return document
 
 
-def _variables(
-    label: Label, entry: FileEntry, one: ObjectEntry, file: Path
-) -> Iterator[tuple[str, xr.Variable]]:
+def _variables(label: Label, entry: FileEntry, one: ObjectEntry, file: Path) -> Iterator[tuple[str, xr.Variable]]:
     if one.kind.startswith("Array"):
         values = np.frombuffer(_bytes(label, one, file), number_type(label, one.element))
         axes = sorted(one.element.findall("{*}Axis_Array"), key=lambda a: int(label.text("{*}sequence_number", a)))
@@ -71,7 +71,10 @@ def _variables(
         names = [label.text("{*}axis_name", a) for a in axes]
         dims = tuple(n if names.count(n) == 1 else f"{n}_{i}" for i, n in enumerate(names))
         attrs = _told(label, one.element, one.element.find("{*}Element_Array"))
-        yield label.text("{*}name", one.element) or one.name, xr.Variable(dims, _native(label, one.element, values.reshape(shape)), attrs)
+        yield (
+            label.text("{*}name", one.element) or one.name,
+            xr.Variable(dims, _native(label, one.element, values.reshape(shape)), attrs),
+        )
     elif one.kind == "Table_Binary":
         yield from _fields(label, one, file)
 
@@ -126,7 +129,10 @@ def _fields(label: Label, one: ObjectEntry, file: Path) -> Iterator[tuple[str, x
 
 
 def _told(label: Label, element: etree._Element, unit: etree._Element | None) -> dict[str, Any]:
-    told = {"units": label.text("{*}unit", unit) if unit is not None else "", "long_name": label.text("{*}description", element)}
+    told = {
+        "units": label.text("{*}unit", unit) if unit is not None else "",
+        "long_name": label.text("{*}description", element),
+    }
     return {name: text for name, text in told.items() if text}
 
 
@@ -166,5 +172,3 @@ def _restored(path: Path, found: dict[str, xr.Variable], about: dict[str, Any]) 
             coordinates.append(name)
     attrs = unpacked(about["attributes"])
     return xr.Dataset(variables, attrs=attrs).set_coords(coordinates)
-
-

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,12 +25,11 @@ from pipeline.archive.label import (
     references,
     text_area,
 )
-from pipeline.archive.layout import Written, lay_out, write_bytes, write_objects
+from pipeline.archive.layout import Object, Written, lay_out, write_bytes, write_objects
 from pipeline.archive.supplement import supplement
 from pipeline.archive.xml import Element, make, short
 from pipeline.dataset import netcdf
 from pipeline.dataset.parts import Part, open_parts, parts_of
-from pipeline.errors import StoreError
 from pipeline.instrument import Granule
 from pipeline.runs.run import clock_of
 
@@ -118,7 +115,8 @@ def raw(bundle: Bundle, source: Source, granule: Granule, lids: Lids) -> str:
         comment=f"Decoded from the mission's own files: {files}.",
         references=[(d, "data_to_document") for d in lids.documents],
     )
-    return described.add("data_raw", source.pass_name, name, parts_of(found), {"granule": granule.id, **found.attrs})
+    told = {"granule": granule.id, "raw_format": granule.format}
+    return described.add("data_raw", source.pass_name, name, parts_of(found), {**found.attrs, **told})
 
 
 def _utc_ends(granule: Granule) -> tuple[str, str]:
@@ -135,11 +133,12 @@ def trajectory(bundle: Bundle, source: Source, path: Path, lids: Lids) -> str:
             title=f"Position and attitude of Juno, {source.pass_name.upper()}",
             level="Derived",
             purpose="Observation Geometry",
-            comment=f"Trajectory: {attrs.get('trajectory', 'not stated')}. Attitude: {attrs.get('attitude', 'not stated')}.",
+            comment=". ".join(f"{n.capitalize()}: {attrs[n]}" for n in ("trajectory", "attitude") if n in attrs),
             references=[(d, "data_to_document") for d in lids.documents],
             kernels=_kernels(source),
         )
-        return described.add("geometry", source.pass_name, f"trajectory_{source.pass_name}", parts, attrs)
+        told = {**attrs, "geometry": source.record["geometry"]}
+        return described.add("geometry", source.pass_name, f"trajectory_{source.pass_name}", parts, told)
 
 
 def _kernels(source: Source) -> list[str]:
@@ -167,8 +166,8 @@ class _Described:
 
     def add(self, collection: str, folder: str, name: str, parts: Sequence[Part], attrs: Mapping[str, Any]) -> str:
         """Write it; returns its identifier."""
-        objects = lay_out(parts)
         subject = self.bundle.subject
+        objects = lay_out(parts, subject.pds4.axes)
 
         def label(lid: str, history: History, files: list[Written]) -> Element:
             data, text = files
@@ -183,6 +182,7 @@ class _Described:
                     levels=[self.level],
                     times=self.times,
                     comment=subject.said(self.comment),
+                    product_type=str(attrs["product_type"]) if "product_type" in attrs else None,
                     discipline=discipline(objects, parts, attrs, subject.pds4, self.kernels, self.inputs),
                 ),
                 references(self.references),
@@ -190,12 +190,14 @@ class _Described:
                 text_area("File_Area_Observational_Supplemental", text, subject.date, "attributes", ABOUT),
             )
 
-        return self.bundle.add(collection, folder, name, _writer(name, parts, attrs), label)
+        return self.bundle.add(collection, folder, name, _writer(name, objects, parts, attrs), label)
 
 
-def _writer(name: str, parts: Sequence[Part], attrs: Mapping[str, Any]) -> Callable[[Path], list[Written]]:
+def _writer(
+    name: str, objects: Sequence[Object], parts: Sequence[Part], attrs: Mapping[str, Any]
+) -> Callable[[Path], list[Written]]:
     def write(folder: Path) -> list[Written]:
-        data = write_objects(folder / f"{name}.dat", lay_out(parts))
+        data = write_objects(folder / f"{name}.dat", objects)
         return [data, write_bytes(folder / f"{name}.json", supplement(parts, attrs))]
 
     return write
@@ -210,7 +212,9 @@ def table(bundle: Bundle, path: Path, lids: Lids) -> str:
 
     def label(lid: str, history: History, files: list[Written]) -> Element:
         data, text = files
-        said = f"Calibration table {read.instrument}.{read.name}; hash {path.stem}. Least trusted: {read.worst_pedigree}."
+        said = (
+            f"Calibration table {read.instrument}.{read.name}; hash {path.stem}. Least trusted: {read.worst_pedigree}."
+        )
         area = [file_of(data, subject.date, comment=said), *objects_of(data, subject.pds4)]
         return make(
             "Product_Ancillary",
@@ -222,7 +226,7 @@ def table(bundle: Bundle, path: Path, lids: Lids) -> str:
         )
 
     name = slug(f"{read.instrument}_{read.name}_{path.stem[:12]}")
-    return bundle.add("calibration", "", name, _writer(name, parts, attrs), label)
+    return bundle.add("calibration", "", name, _writer(name, lay_out(parts), parts, attrs), label)
 
 
 def table_dataset(read: Table) -> xr.Dataset:
@@ -250,9 +254,7 @@ def text(bundle: Bundle, name: str, title: str, content: str) -> str:
         (written,) = files
         return make(
             "Product_Document",
-            identification(
-                lid, subject.title(heading), "Product_Document", history, citation(subject, f"{heading}.")
-            ),
+            identification(lid, subject.title(heading), "Product_Document", history, citation(subject, f"{heading}.")),
             circumstances("Context_Area", subject, "document", levels=["Calibrated"]),
             make(
                 "Document",
@@ -313,12 +315,8 @@ def _picture(
         (written,) = files
         return make(
             "Product_Browse",
-            identification(
-                lid, subject.title(f"{caption}, {source.pass_name.upper()}"), "Product_Browse", history
-            ),
-            circumstances(
-                "Context_Area", subject, "browse", levels=["Calibrated"], times=source.times(identities[0])
-            ),
+            identification(lid, subject.title(f"{caption}, {source.pass_name.upper()}"), "Product_Browse", history),
+            circumstances("Context_Area", subject, "browse", levels=["Calibrated"], times=source.times(identities[0])),
             references((lid, "browse_to_data") for lid in shown),
             make(
                 "File_Area_Browse",

@@ -107,9 +107,7 @@ class Schemas:
             found = root.xpath(place) if place else []
             line = found[0].sourceline if found else None
             where = "/".join(_name(e) for e in [*reversed(list(found[0].iterancestors())), *found]) if found else "it"
-            severity: Literal["error", "warning"] = (
-                "warning" if role.lower().startswith(("warn", "info")) else "error"
-            )
+            severity: Literal["error", "warning"] = "warning" if role.lower().startswith(("warn", "info")) else "error"
             yield Finding(path, line, "schematron", " ".join(text.split()), f"change {where}", severity)
 
 
@@ -141,7 +139,9 @@ def _fetch(address: str, target: Path) -> Path:
         part.replace(target)
     except (urllib.error.URLError, OSError) as error:
         reason = getattr(error, "reason", error)
-        raise InputError(address, f"cannot be fetched ({reason}); --schemas DIR names a folder that holds it") from error
+        raise InputError(
+            address, f"cannot be fetched ({reason}); --schemas DIR names a folder that holds it"
+        ) from error
     return target
 
 
@@ -155,8 +155,8 @@ def stylesheet(schematron: etree._Element) -> str:
         modes += [_rule(rule, _lets(pattern), f"m{number}", len(rules) - at) for at, rule in enumerate(rules)]
         modes.append(f'<xsl:mode name="m{number}" on-no-match="shallow-skip"/>')
         modes.append(
-            f'<xsl:template match="*" mode="m{number}" priority="0"><xsl:apply-templates select="@*|*" mode="m{number}"/>'
-            "</xsl:template>"
+            f'<xsl:template match="*" mode="m{number}" priority="0">'
+            f'<xsl:apply-templates select="@*|*" mode="m{number}"/></xsl:template>'
         )
         calls.append(f'<xsl:apply-templates select="/" mode="m{number}"/>')
     return (
@@ -181,12 +181,12 @@ def _rule(rule: etree._Element, lets: str, mode: str, priority: int) -> str:
             continue
         condition = test.get("test")
         condition = f"not({condition})" if test.tag == f"{SCH}assert" else condition
-        message = f"<xsl:value-of select=\"{PLACE}\"/><xsl:text>{MARK}{escape(test.get('role', role))}{MARK}</xsl:text>"
+        message = f'<xsl:value-of select="{PLACE}"/><xsl:text>{MARK}{escape(test.get("role", role))}{MARK}</xsl:text>'
         tests.append(
             f"<xsl:if test={quoteattr(condition)}><xsl:text>&#10;{MARK}</xsl:text>{message}{_text(test)}</xsl:if>"
         )
     return (
-        f"<xsl:template match={quoteattr(rule.get('context'))} mode=\"{mode}\" priority=\"{priority}\">{lets}{_lets(rule)}"
+        f'<xsl:template match={quoteattr(rule.get("context"))} mode="{mode}" priority="{priority}">{lets}{_lets(rule)}'
         f'{"".join(tests)}<xsl:apply-templates select="@*|*" mode="{mode}"/></xsl:template>'
     )
 

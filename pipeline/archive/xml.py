@@ -12,7 +12,7 @@ from lxml import etree
 MODEL = "1.25.0.0"
 SITE = "https://pds.nasa.gov/pds4"
 DICTIONARIES = {
-    "pds": (f"http://pds.nasa.gov/pds4/pds/v1", "PDS4_PDS_1P00"),
+    "pds": ("http://pds.nasa.gov/pds4/pds/v1", "PDS4_PDS_1P00"),
     "disp": ("http://pds.nasa.gov/pds4/disp/v1", "PDS4_DISP_1P00_1510"),
     "geom": ("http://pds.nasa.gov/pds4/geom/v1", "PDS4_GEOM_1P00_19B0"),
     "img": ("http://pds.nasa.gov/pds4/img/v1", "PDS4_IMG_1P00_1930"),
@@ -73,9 +73,7 @@ def number(value: float) -> str:
 def document(root: Element) -> bytes:
     """A label: its models, its schemas, and every element on a line of its own."""
     used = [p for p, (namespace, _) in DICTIONARIES.items() if any(_namespace(e) == namespace for e in root.iter())]
-    top = etree.Element(
-        root.tag, nsmap={None if p == "pds" else p: DICTIONARIES[p][0] for p in used} | {"xsi": XSI}
-    )
+    top = etree.Element(root.tag, nsmap={None if p == "pds" else p: DICTIONARIES[p][0] for p in used} | {"xsi": XSI})
     locations = [f"{DICTIONARIES[p][0]} {_address(p)}.xsd" for p in used]
     top.set(f"{{{XSI}}}schemaLocation", " ".join(locations))
     top.extend(root)

@@ -96,7 +96,7 @@ def _figures(look: Quicklook, products: list[dict[str, Any]], folder: Path) -> s
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure as a file, the products (entries of the run) it shows, and why there is none if it could not be drawn."""
+    """A figure as a file, the products (entries of the run) it shows, and why there is none if it was not drawn."""
 
     path: Path
     caption: str
