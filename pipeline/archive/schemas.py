@@ -152,7 +152,8 @@ def stylesheet(schematron: etree._Element) -> str:
     for number, pattern in enumerate(schematron.iter(f"{SCH}pattern")):
         rules = pattern.findall(f"{SCH}rule")
         # Of the rules of a pattern the first that matches a node is the one that counts.
-        modes += [_rule(rule, _lets(pattern), f"m{number}", len(rules) - at) for at, rule in enumerate(rules)]
+        lets = _lets(pattern, "root()/({})")
+        modes += [_rule(rule, lets, f"m{number}", len(rules) - at) for at, rule in enumerate(rules)]
         modes.append(f'<xsl:mode name="m{number}" on-no-match="shallow-skip"/>')
         modes.append(
             f'<xsl:template match="*" mode="m{number}" priority="0">'
@@ -166,9 +167,10 @@ def stylesheet(schematron: etree._Element) -> str:
     )
 
 
-def _lets(parent: etree._Element) -> str:
+def _lets(parent: etree._Element, form: str = "{}") -> str:
+    """Variables; those of a pattern are values at the root of the document, those of a rule at its node."""
     return "".join(
-        f"<xsl:variable name={quoteattr(e.get('name'))} select={quoteattr(e.get('value'))}/>"
+        f"<xsl:variable name={quoteattr(e.get('name'))} select={quoteattr(form.format(e.get('value')))}/>"
         for e in parent.findall(f"{SCH}let")
     )
 
