@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     import xarray as xr
 
+    from calibration.tables import Table
     from pipeline.clock import Sclk
     from pipeline.geometry import Geometry
     from pipeline.passes import Pass
@@ -85,9 +86,19 @@ class Particles:
 
 @dataclass(frozen=True)
 class Legacy:
-    """What a writer of older forms is given: products of a pass by type (of several units the last), where to write."""
+    """What a writer of older forms is given.
+
+    Parameters
+    ----------
+    products : of the pass, by type; of several units the last.
+    raw : what they were made from, by the name of the raw format.
+    tables : those they were made with, by ``instrument.name``.
+    folder : where to write.
+    """
 
     products: Mapping[str, xr.Dataset]
+    raw: Mapping[str, xr.Dataset]
+    tables: Mapping[str, Table]
     geometry: Geometry
     clock: Sclk
     pass_: Pass

@@ -5,12 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import xarray as xr
+
+from calibration.tables import Table
 from pipeline import registry
 from pipeline.archive.declaration import Legacy
-from pipeline.archive.export import Options
+from pipeline.archive.export import Options, Source
+from pipeline.archive.products import tables_of
+from pipeline.clock import Sclk
 from pipeline.dataset import netcdf
 from pipeline.errors import StoreError, UsageError, nearest
 from pipeline.geometry import Geometry
+from pipeline.instrument import Granule
 from pipeline.passes import get_pass
 from pipeline.runs.run import clock_of
 from pipeline.runs.store import Store
@@ -43,12 +49,28 @@ def archive_pds3(store: Store, run_name: str | None, options: Options) -> dict[s
         folder = options.out.resolve() / name
         if folder.exists():
             raise StoreError(f"{folder} is there already: remove it, or choose another place")
-        products = {p["type"]: netcdf.open_product(Path(p["path"])) for p in made if p["instrument"] == name}
-        simulated = any("simulated" in d.attrs for d in products.values())
-        write = registry.load(name).pds4.legacy
+        source = Source(store, record, registry.load(name), [p for p in made if p["instrument"] == name])
+        products = {p["type"]: netcdf.open_product(Path(p["path"])) for p in source.made}
+        write = source.instrument.pds4.legacy
         assert write is not None
-        files = write(Legacy(products, geometry, clock, get_pass(record["pass"]), folder, simulated))
+        given = (products, _raw(source, clock), _tables(source), geometry, clock, get_pass(record["pass"]))
+        files = write(Legacy(*given, folder, source.simulated))
         size = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
         entry = {"instrument": name, "lid": None, "path": str(folder), "products": len(files), "bytes": size}
         bundles.append(entry | {"not_drawn": []})
     return {"run": record["run"], "bundles": bundles}
+
+
+def _raw(source: Source, clock: Sclk) -> dict[str, xr.Dataset]:
+    """The raw data the products were made from, by format."""
+    by_format: dict[str, list[Granule]] = {}
+    for granule in sorted(source.granules, key=lambda g: g.start):
+        by_format.setdefault(granule.format, []).append(granule)
+    return {name: source.instrument.format(name).read(of_it, None, clock) for name, of_it in by_format.items()}
+
+
+def _tables(source: Source) -> dict[str, Table]:
+    """The tables the products were made with; of several of one name the last."""
+    hashes = {digest for attrs in source.attrs.values() for digest in tables_of(attrs)}
+    read = [Table.read(source.store.root / "tables" / f"{digest}.yaml") for digest in sorted(hashes)]
+    return {f"{t.instrument}.{t.name}": t for t in read}
