@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -201,6 +202,7 @@ def _processing(objects: Sequence[Object], recipe: Mapping[str, Any], inputs: Se
             make(
                 "proc:Software",
                 make("proc:name", "perijove"),
+                make("proc:software_version_id", version("perijove")),
                 make("proc:software_availability", "Open source"),
                 make(
                     "proc:Software_Program",

@@ -317,7 +317,7 @@ def _description(stored: Stored) -> Element | None:
         said.append("Bits: " + "; ".join(f"{int(m)} {t}" for m, t in zip(attrs["flag_masks"], meanings, strict=False)))
     if attrs.get("ancillary_variables"):
         said.append(f"See also {', '.join(str(attrs['ancillary_variables']).split())}")
-    return make("description", ". ".join(said)) if said else None
+    return make("description", ". ".join(text.rstrip(".") for text in said)) if said else None
 
 
 def _constants(stored: Stored) -> Element | None:

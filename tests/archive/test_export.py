@@ -6,6 +6,7 @@ import hashlib
 import re
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -221,3 +222,34 @@ def test_two_seeds_have_different_data(bundle: Path, tmp_path: Path) -> None:
     assert mine.keys() == its.keys()
     assert any(mine[n] != its[n] for n in mine)
     assert re.fullmatch(r"perijove_tally_simulated", bundle.name)
+
+
+@pytest.mark.real
+def test_every_kernel_is_named_with_its_type(
+    raw: Path, real_data: Path, schemas: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipeline.runs.geometry import geometry_of
+
+    monkeypatch.setattr("pipeline.runs.run.geometry_of", geometry_of)
+    kernels = tmp_path / "kernels"
+    kernels.mkdir()
+    names = ("JNO_SCLKSCET.00061.tsc", "juno_struct_v04.bsp", "juno_v12.tf", "naif0012.tls", "pck00010.tpc")
+    for name in (*names, "spk_rec_160729_160923_161027.bsp"):
+        (kernels / name).symlink_to(real_data / "spice" / name)
+    run(raw, tmp_path / "with", kernels=kernels)
+    bundle = made_bundle(tmp_path / "with", tmp_path / "out")
+    assert found(bundle, schemas, tmp_path / "with") == []
+    root = tree(bundle / "data_calibrated" / "pj01" / "rate_pj01.xml")
+    named = {
+        (text_of(e, "spice_kernel_file_name"), text_of(e, "kernel_type"))
+        for e in root.iter(f"{GEOM}SPICE_Kernel_Identification")
+    }
+    kinds = {".bsp": "SPK", ".tls": "LSK", ".tsc": "SCLK", ".tpc": "PCK", ".tf": "FK"}
+    assert named == {(p.name, kinds[p.suffix]) for p in kernels.iterdir()}
+
+
+GEOM = "{http://pds.nasa.gov/pds4/geom/v1}"
+
+
+def text_of(element: Any, name: str) -> str:
+    return element.findtext(f"{GEOM}{name}") or ""
