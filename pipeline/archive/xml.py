@@ -10,7 +10,6 @@ from lxml import etree
 
 # The information model, and the dictionaries that fit it: prefix to (namespace, file name of schema and Schematron).
 MODEL = "1.25.0.0"
-SITE = "https://pds.nasa.gov/pds4"
 DICTIONARIES = {
     "pds": ("http://pds.nasa.gov/pds4/pds/v1", "PDS4_PDS_1P00"),
     "disp": ("http://pds.nasa.gov/pds4/disp/v1", "PDS4_DISP_1P00_1510"),
