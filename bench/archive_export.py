@@ -26,6 +26,19 @@ def peak_mb() -> float:
     return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024
 
 
+Times = tuple[float, float]
+
+
+def now() -> Times:
+    """Seconds on the clock, and of the processor: the second do not depend on who else is at work."""
+    return time.perf_counter(), time.process_time()
+
+
+def since(start: Times) -> Times:
+    wall, processor = now()
+    return wall - start[0], processor - start[1]
+
+
 def export(store: Path, out: Path, figures: bool, answer: Any) -> None:
     from pipeline.archive import products
     from pipeline.archive.export import Options, archive
@@ -33,18 +46,18 @@ def export(store: Path, out: Path, figures: bool, answer: Any) -> None:
 
     if not figures:
         products.browse = lambda bundle, source, lids: []  # type: ignore[assignment]
-    start = time.perf_counter()
+    start = now()
     document = archive(Store(store), None, Options(out))
-    answer.put((time.perf_counter() - start, peak_mb(), document["bundles"]))
+    answer.put((since(start), peak_mb(), document["bundles"]))
 
 
 def check(store: Path, out: Path, schemas: Path, answer: Any) -> None:
     from pipeline.archive.check import check as body
     from pipeline.runs.store import Store
 
-    start = time.perf_counter()
+    start = now()
     document = body(out, schemas, Store(store))
-    answer.put((time.perf_counter() - start, peak_mb(), document))
+    answer.put((since(start), peak_mb(), document))
 
 
 def apart(function: Any, *arguments: Any) -> Any:
@@ -58,28 +71,29 @@ def apart(function: Any, *arguments: Any) -> Any:
     return result
 
 
-def disk(folder: Path, size: int) -> tuple[float, float]:
-    """Seconds to write and to read that many bytes."""
+def disk(folder: Path, size: int) -> tuple[Times, Times]:
+    """Times to write and to read that many bytes."""
     path = folder / "bytes"
-    start = time.perf_counter()
+    start = now()
     with path.open("wb") as file:
         for _ in range(-(-size // len(BLOCK))):
             file.write(BLOCK)
         file.flush()
         os.fsync(file.fileno())
-    wrote = time.perf_counter() - start
-    start = time.perf_counter()
+    wrote = since(start)
+    start = now()
     with path.open("rb") as file:
         while file.read(len(BLOCK)):
             pass
-    read = time.perf_counter() - start
+    read = since(start)
     path.unlink()
     return wrote, read
 
 
-def row(name: str, seconds: float, size: int, memory: float | None = None) -> None:
-    peak = "" if memory is None else f"{memory:8.0f} MB"
-    print(f"{name:<28} {seconds:8.2f} s {size / 1e6 / seconds:8.1f} MB/s {peak}")
+def row(name: str, times: Times, size: int, memory: float | None = None) -> None:
+    rates = " ".join(f"{seconds:8.2f} s {size / 1e6 / seconds:7.1f} MB/s" for seconds in times)
+    peak = "" if memory is None else f"{memory:7.0f} MB"
+    print(f"{name:<24} {rates} {peak}", flush=True)
 
 
 def main() -> None:
@@ -89,6 +103,7 @@ def main() -> None:
         seconds, memory, bundles = apart(export, store, folder / "data", False)
         size = sum(b["bytes"] for b in bundles)
         print(f"{len(bundles)} bundles, {sum(b['products'] for b in bundles)} products, {size / 1e6:.1f} MB")
+        print(f"{'':<24} {'clock':>10} {'':>12} {'processor':>10} {'':>12} {'peak':>10}")
         row("export without figures", seconds, size, memory)
         seconds, memory, _ = apart(export, store, folder / "all", True)
         row("export with figures", seconds, size, memory)

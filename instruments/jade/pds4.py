@@ -9,7 +9,7 @@ PDS4 = Pds4(
         Facet("Particles", "Electrons", "Plasma", domains=("Magnetosphere",), of="electron"),
         Facet("Particles", "Ions", "Plasma", domains=("Magnetosphere",), of="ion_"),
     ),
-    levels={"jade.electron_moments": "Derived", "jade.ion_moments": "Derived"},
+    levels={"jade.electron_moments": "Derived", "jade.ion_moments": "Derived", "jade.ion_masses": "Derived"},
     particles={
         "jade.electron_rate": Particles("Electrons", ("Count Rate", "Counts")),
         "jade.electron_flux": Particles(
@@ -20,6 +20,8 @@ PDS4 = Pds4(
         "jade.ion_flux": Particles(
             "Ions", ("Energy Flux", "Flux", "Distribution Function", "Pitch Angle Distribution"), ("Heavy", "Proton")
         ),
+        "jade.ion_logicals": Particles("Ions", ("Count Rate",)),
+        "jade.ion_masses": Particles("Ions", ("Time of Flight", "Mass Spectra"), ("Heavy", "Proton")),
         "jade.ion_moments": Particles(
             "Ions", ("Density", "Temperature", "Velocity", "Thermal Pressure"), ("Heavy", "Proton")
         ),

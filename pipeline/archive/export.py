@@ -23,7 +23,7 @@ from pipeline.archive.document import algorithm, guide, readme
 from pipeline.archive.label import Subject, stamp
 from pipeline.clock import et_to_utc
 from pipeline.dataset import netcdf
-from pipeline.dataset.parts import open_parts
+from pipeline.dataset.parts import ends
 from pipeline.errors import InputError, StoreError, UsageError, nearest
 from pipeline.instrument import Granule, Instrument
 from pipeline.passes import get_pass
@@ -107,14 +107,8 @@ class Source:
     @cached_property
     def spans(self) -> dict[str, tuple[float, float]]:
         """First and last et of each product that has any, by identity."""
-        found = {}
-        for product in self.made:
-            with open_parts(Path(product["path"])) as (parts, _):
-                et = next((p for p in parts if p.name == "et" and p.shape and p.shape[0]), None)
-                if et is not None:
-                    ends = float(et.read(0, 1)[0]), float(et.read(et.shape[0] - 1, et.shape[0])[0])
-                    found[product["identity"]] = ends
-        return found
+        found = {p["identity"]: ends(Path(p["path"])) for p in self.made}
+        return {identity: span for identity, span in found.items() if span}
 
     def times(self, identity: str | None = None) -> tuple[str, str]:
         """UTC of the first and the last record of a product, or of all; without any, of the pass's two hours."""

@@ -43,9 +43,8 @@ def open_product(path: Path) -> xr.Dataset:
             about = _about(file)
         for one in entry.objects:
             for name, variable in _variables(label, entry, one, file):
-                if name in variables:
-                    raise InputError(path, f"has two variables called {name}", f"line {label.line(one.element)}")
-                variables[name] = variable
+                # Tables of others may have fields of one name.
+                variables[name if name not in variables else f"{one.name}: {name}"] = variable
     if not variables and not about:
         raise InputError(path, "describes no array and no binary table; pds4_tools opens the rest")
     return _restored(path, variables, about) if about else xr.Dataset(variables)

@@ -86,6 +86,13 @@ def open_parts(path: Path) -> Iterator[tuple[list[Part], dict[str, Any]]]:
         yield parts, attrs
 
 
+def ends(path: Path) -> tuple[float, float] | None:
+    """First and last et of a product's file, without looking at anything else; None if it has none."""
+    with _readable(path), h5py.File(path) as file:
+        et = file.get("et")
+        return None if et is None or not et.size else (float(et[0]), float(et[-1]))
+
+
 def _part(name: str, part: h5py.Dataset, named: set[str]) -> Part:
     dims, attrs = _dims(part), _attributes(part)
     attrs.pop("coordinates", None)

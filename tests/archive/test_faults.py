@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from archive_world import found, labels
 from core_fixtures import invoke
+
+import perijove
+from pipeline.archive.decode import Decoder
+from pipeline.archive.files import check_files
+from pipeline.archive.labels import Label
 
 
 def edit(path: Path, old: str, new: str, count: int = 1) -> int:
@@ -173,10 +179,27 @@ def test_a_bundle_of_others_is_read_without_our_texts(label: Path, bundle: Path,
     for path in bundle.rglob("*.json"):
         path.unlink()
     assert found(bundle, schemas, store) == []
-    import perijove
-
     opened = perijove.open_product(label)
     known = perijove.open_product("tally.rate/PJ01", store=store)
     assert opened["rate"].dims[0] == "et"
     assert (opened["rate"].values == known["rate"].values).all()
     assert opened["rate"].attrs["units"] == known["rate"].attrs["units"]
+
+
+@pytest.mark.real
+def test_a_product_of_another_mission(real_data: Path, tmp_path: Path) -> None:
+    """MESSENGER's tracking data, of information model 1.11 with a mission dictionary and packed fields."""
+    for name in ("VALID_odf07155_msgr_11.xml", "odf07155.dat"):
+        shutil.copy(real_data / "gravity" / name, tmp_path / name)
+    label = Label.read(tmp_path / "VALID_odf07155_msgr_11.xml")
+    decoder = Decoder(None)
+    # Its label leaves out the zeros that fill the last block.
+    assert [f.rule for f in check_files(tmp_path, [label])] == ["undescribed-bytes"]
+    assert list(decoder.check(label)) == []
+    assert decoder.tally.objects == len(label.files[0].objects) > 10
+    opened = perijove.open_product(label.path)
+    assert sum(v.size > 1000 for v in opened.variables.values()) > 2
+    content = bytearray((tmp_path / "odf07155.dat").read_bytes())
+    content[50_000] ^= 1
+    (tmp_path / "odf07155.dat").write_bytes(content)
+    assert {f.rule for f in check_files(tmp_path, [label])} == {"undescribed-bytes", "checksum"}
