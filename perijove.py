@@ -63,7 +63,7 @@ def open_raw(path: str | Path) -> xr.Dataset:
 
 
 def open_product(name: str | Path, *, store: str | Path | None = None) -> xr.Dataset:
-    """Product by identity (``mag.field/PJ01``), key (8 digits or more) or path."""
+    """Product by identity (``mag.field/PJ01``), key (8 digits or more) or path, also that of a PDS4 label."""
     from pipeline import notebook
 
     return notebook.open_product(str(name), store)

@@ -334,6 +334,48 @@ def export(product: str, form: str, out: Path | None, store: Path, as_json: bool
 
 
 @cli.command()
+@click.argument("run_name", metavar="[RUN]", required=False)
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help="Folder for the bundles, one per instrument."
+)
+@click.option("--instrument", "instruments", multiple=True, metavar="X", help="Only these instruments.")
+@click.option("--format", "form", type=click.Choice(["pds4", "pds3"]), default="pds4", show_default=True)
+@click.option(
+    "--previous", type=click.Path(path_type=Path), help="Earlier export; what has not changed stays as it is."
+)
+@click.option("--date", type=click.DateTime(["%Y-%m-%d"]), help="Day of the labels; default: the run's.")
+@click.option("--lid-prefix", "prefix", default="urn:nasa:pds:perijove", show_default=True, metavar="LID")
+@STORE
+@JSON
+def archive(run_name: str | None, form: str, store: Path, as_json: bool, **options: Any) -> None:
+    """Write the products of a run as PDS4 bundles, with all they were made from."""
+    from pipeline.archive.export import Options
+    from pipeline.archive.export import archive as body
+    from pipeline.archive.legacy import archive_pds3
+    from pipeline.report import terminal
+    from pipeline.runs.store import Store
+
+    make = archive_pds3 if form == "pds3" else body
+    _print(make(Store(store), run_name, Options(**options)), as_json, terminal.show_archive)
+
+
+@cli.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--schemas", type=click.Path(path_type=Path), help="Folder of XSD and Schematron; default: fetched once.")
+@STORE
+@JSON
+def check(bundle: Path, schemas: Path | None, store: Path, as_json: bool) -> None:
+    """Check a PDS4 bundle, or all in a folder: labels, files, references, and every byte of data."""
+    from pipeline.archive.check import check as body
+    from pipeline.report import terminal
+    from pipeline.runs.store import Store
+
+    document = body(bundle, schemas, Store(store) if store.is_dir() else None)
+    _print(document, as_json, terminal.show_check)
+    sys.exit(0 if document["ok"] else 1)
+
+
+@cli.command()
 @click.option("--kernels", type=click.Path(path_type=Path), help="Folder of SPICE kernels, or a meta-kernel.")
 @STORE
 @JSON

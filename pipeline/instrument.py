@@ -28,6 +28,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from pipeline.archive.declaration import Pds4
 from pipeline.dataset.quality import Flag
 from pipeline.dataset.schema import Schema
 
@@ -312,6 +313,7 @@ class Instrument:
     quicklooks : figures of the report.
     simulate : ``(scene, raw_folder, scale, rng)``: writes raw products below the folder, in the archive's layout and
         names, and yields the truth.
+    pds4 : what its PDS4 labels say beyond the schemas.
     """
 
     name: str
@@ -323,6 +325,7 @@ class Instrument:
     flags: tuple[Flag, ...] = ()
     quicklooks: tuple[Quicklook, ...] = ()
     simulate: Simulator | None = None
+    pds4: Pds4 = field(default_factory=Pds4)
 
     def format(self, name: str) -> RawFormat:
         """The raw format of that name."""

@@ -52,6 +52,10 @@ def _granules(files: Iterable[Path]) -> Iterator[tuple[RawFormat, Granule]]:
 
 def open_product(name: str, store: str | Path | None) -> xr.Dataset:
     """See `perijove.open_product`."""
+    if name.endswith((".xml", ".lblx")):
+        from pipeline.archive import opening
+
+        return opening.open_product(Path(name))
     if name.endswith(".nc"):
         return netcdf.open_product(Path(name))
     return netcdf.open_product(Store(Path(store or default_store())).find(name))

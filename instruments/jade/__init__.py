@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from instruments.jade import archive, calibrate, flux, ion_moments, moments, quicklook, tof
 from instruments.jade.level3 import LEVEL_3, LEVEL_3_IONS
+from instruments.jade.pds4 import PDS4
 from instruments.jade.raw import ELECTRON_DATA, ION_DATA, LOGICAL_DATA, TOF_DATA
 from instruments.jade.schemas import (
     ELECTRON_FLUX,
@@ -76,4 +77,5 @@ INSTRUMENT = Instrument(
         Quicklook("jade-masses", "Times of flight and fluxes of masses", ("jade.ion_masses",), quicklook.masses),
     ),
     simulate=_simulate,
+    pds4=PDS4,
 )

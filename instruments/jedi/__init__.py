@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from instruments.jedi import calibrate, quicklook, spectrograms
+from instruments.jedi.pds4 import PDS4
 from instruments.jedi.raw import FORMATS
 from instruments.jedi.schemas import FLAGS, INTENSITIES, SPECTROGRAMS
 from pipeline.instrument import Instrument, ProductType, Quicklook, Truth
@@ -49,4 +50,5 @@ INSTRUMENT = Instrument(
         ),
     ),
     simulate=_simulate,
+    pds4=PDS4,
 )  # fmt: skip

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from instruments.jiram import archive, calibrate, pixels, quicklook, schemas
+from instruments.jiram.pds4 import PDS4
 from instruments.jiram.raw import IMAGE, IMAGE_BACKGROUND, SPECTRUM, SPECTRUM_BACKGROUND
 from instruments.jiram.rdr import IMAGE_RDR, SPECTRUM_RDR
 from pipeline.instrument import Instrument, ProductType, Quicklook, Truth
@@ -74,4 +75,5 @@ INSTRUMENT = Instrument(
         Quicklook("jiram-spectrum", "Spectrum and its noise", ("jiram.spectra",), quicklook.spectrum),
     ),
     simulate=_simulate,
+    pds4=PDS4,
 )

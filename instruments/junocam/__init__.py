@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from instruments.junocam import attitude, calibrate, geometry, maps, pictures, quicklook
 from instruments.junocam.geometry_schemas import ATTITUDE, COLOUR, GEOMETRY, GEOMETRY_FLAGS, MAP
 from instruments.junocam.imageset import IMAGESET
+from instruments.junocam.pds4 import PDS4
 from instruments.junocam.raw import EDR, RDR
 from instruments.junocam.schemas import FLAGS, RADIANCE
 from pipeline.instrument import Instrument, ProductType, Quicklook, Truth
@@ -57,4 +58,5 @@ INSTRUMENT = Instrument(
         Quicklook("junocam-damage", "Damage and saturation of", ("junocam.radiance",), quicklook.damage),
     ),
     simulate=_simulate,
+    pds4=PDS4,
 )

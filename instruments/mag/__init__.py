@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from instruments.mag import average, calibrate, model, quicklook, zeros
+from instruments.mag.pds4 import PDS4
 from instruments.mag.raw import CCSDS
 from instruments.mag.schemas import FIELD, FIELD_1S, FIELD_60S, FLAGS, MODEL, ZEROS
 from instruments.mag.sts import STS
@@ -53,4 +54,5 @@ INSTRUMENT = Instrument(
         Quicklook("mag-zeros", "Zeros left in the spin plane", ("mag.zeros",), quicklook.zeros),
     ),
     simulate=_simulate,
+    pds4=PDS4,
 )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from instruments.mwr import brightness, calibrate, gain, quicklook, sky
+from instruments.mwr.pds4 import PDS4
 from instruments.mwr.raw import EDR_FORMAT
 from instruments.mwr.rdr import GRDR_FORMAT, IRDR_FORMAT
 from instruments.mwr.schemas import ANCHOR, ANTENNA_TEMPERATURE, BRIGHTNESS, COMPONENTS, DEFLECTIONS, FLAGS, GAIN
@@ -55,4 +56,5 @@ INSTRUMENT = Instrument(
         Quicklook("mwr-sky", "What is in the beam", ("mwr.components",), quicklook.sky),
     ),
     simulate=_simulate,
+    pds4=PDS4,
 )

@@ -116,8 +116,7 @@ def physical_temperatures(et: Array, housekeeping: Array, thermal: Table, at: Ar
         ``load``, ``diode`` (m, receiver) and ``elements`` (m, receiver, 3): antenna, line outside, line inside; each
         with its `load_offset` or `element_offset`.
     """
-    coefficient = thermal["coefficient"].value[[0 if t else 1 for t in THERMISTORS]]
-    kelvin = coefficient[:, 0] + housekeeping * (coefficient[:, 1] + housekeeping * coefficient[:, 2])
+    kelvin = kelvins(housekeeping, thermal)
     out = {"load": np.empty((len(at), RECEIVERS)), "diode": np.empty((len(at), RECEIVERS))}
     elements = np.empty((len(at), RECEIVERS, 3))
     for n in range(RECEIVERS):
@@ -128,6 +127,12 @@ def physical_temperatures(et: Array, housekeeping: Array, thermal: Table, at: Ar
             elements[:, n, k] = windows(et, _mean(kelvin[:, sensors_of(part, n)])).at(at)[0]
     out["load"] += thermal["load_offset"].value
     return out | {"elements": elements + thermal["element_offset"].value}
+
+
+def kelvins(housekeeping: Array, thermal: Table) -> Array:
+    """What the sensors say, K, from counts (n, sensor)."""
+    coefficient = thermal["coefficient"].value[[0 if t else 1 for t in THERMISTORS]]
+    return np.asarray(coefficient[:, 0] + housekeeping * (coefficient[:, 1] + housekeeping * coefficient[:, 2]))
 
 
 def _mean(values: Array) -> Array:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from instruments.sru import calibrate, counts, quicklook, stars
 from instruments.sru.count_table import COUNT_TABLE
+from instruments.sru.pds4 import PDS4
 from instruments.sru.raw import EDR
 from instruments.sru.schemas import COUNT_RATE, DARK, FLAGS, HITS, IMAGE, STARS
 from pipeline.instrument import Instrument, ProductType, Quicklook, Truth
@@ -52,4 +53,5 @@ INSTRUMENT = Instrument(
         Quicklook("sru-clusters", "Hits in an image", ("sru.image", "sru.hits"), quicklook.clusters),
     ),
     simulate=_simulate,
+    pds4=PDS4,
 )

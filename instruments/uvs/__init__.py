@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from instruments.uvs import calibrate, maps, quicklook, spectra
+from instruments.uvs.pds4 import PDS4
 from instruments.uvs.raw import EDR
 from instruments.uvs.schemas import FLAGS, MAP, PHOTONS, RATES, SPECTRA, SWATH
 from pipeline.instrument import Instrument, ProductType, Quicklook, Truth
@@ -45,4 +46,5 @@ INSTRUMENT = Instrument(
         Quicklook("uvs-rates", "Count rates, dead time and radiation", ("uvs.rates",), quicklook.rates),
     ),
     simulate=_simulate,
+    pds4=PDS4,
 )

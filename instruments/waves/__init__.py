@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from instruments.waves import bursts, calibrate, flux, quicklook
 from instruments.waves.burst_files import REC
 from instruments.waves.layout import BURSTS
+from instruments.waves.pds4 import PDS4
 from instruments.waves.raw import BURST, SURVEY
 from instruments.waves.schemas import DIFFERENCES, FLAGS, FLUX, SPECTRUM, SURVEY_ARCHIVE, WAVEFORM
 from instruments.waves.schemas import SURVEY as SURVEY_SCHEMA
@@ -80,4 +81,5 @@ INSTRUMENT = Instrument(
         Quicklook("waves-differences", "Survey less the archive's", ("waves.differences",), quicklook.differences),
     ),
     simulate=_simulate,
+    pds4=PDS4,
 )

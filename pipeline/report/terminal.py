@@ -305,6 +305,30 @@ def show_export(document: dict[str, str]) -> None:
     _say(document["path"])
 
 
+def show_archive(document: dict[str, Any]) -> None:
+    """The bundles that were written."""
+    table = _table("instrument", "bundle", "products", "MB", "folder")
+    for b in document["bundles"]:
+        size = f"{b['bytes'] / 1e6:.1f}"
+        table.add_row(b["instrument"], b["lid"] or "", str(b["products"]), size, b["path"])
+    OUT.print(table)
+    for b in document["bundles"]:
+        for problem in b["not_drawn"]:
+            _say(("not drawn", "yellow"), f" {problem}")
+
+
+def show_check(document: dict[str, Any]) -> None:
+    """Findings as a compiler writes them, then what was looked at."""
+    colours = {"error": "red", "warning": "yellow"}
+    for f in document["findings"]:
+        place = f["file"] if f["line"] is None else f"{f['file']}:{f['line']}"
+        _say(f"{place}: ", (f["severity"], colours[f["severity"]]), f" [{f['rule']}] {f['text']}; {f['advice']}")
+    for b in document["bundles"]:
+        counts = f"{b['labels']} labels, {b['objects']} objects read, {b['compared']} compared with their products"
+        _say(f"{b['path']}: {counts}, {b['bytes'] / 1e6:.1f} MB")
+    _say(f"{_count(document['errors'], 'error')}, {_count(document['warnings'], 'warning')}")
+
+
 def show_doctor(document: dict[str, Any]) -> None:
     """Checks with advice."""
     table = _table("", "what", "found", "advice")

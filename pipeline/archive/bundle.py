@@ -1,0 +1,296 @@
+"""A bundle: products, collections with their inventories, the bundle's own label, and versions of all of them."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lxml import etree
+
+from pipeline.archive import context
+from pipeline.archive.label import (
+    History,
+    Subject,
+    circumstances,
+    citation,
+    file_of,
+    identification,
+    text_area,
+)
+from pipeline.archive.layout import Written, write_bytes
+from pipeline.archive.xml import DICTIONARIES, Element, document, make
+from pipeline.errors import InputError, StoreError
+
+# Collection to its type, the end of the reference type of a member entry, processing levels, and what it holds.
+COLLECTIONS: dict[str, tuple[str, str, tuple[str, ...], str]] = {
+    "data_raw": ("Data", "data", ("Raw",), "Raw data as telemetered, decoded; nothing is corrected."),
+    "data_calibrated": ("Data", "data", ("Calibrated",), "Calibrated data with uncertainties and quality flags."),
+    "data_derived": ("Data", "data", ("Derived",), "Data derived from the calibrated data."),
+    "calibration": ("Calibration", "calibration", ("Calibrated",), "The calibration tables that were read."),
+    "geometry": ("Geometry", "geometry", ("Derived",), "Position and attitude of the spacecraft and its instruments."),
+    "browse": ("Browse", "browse", ("Calibrated",), "Quick looks: figures of the data."),
+    "document": ("Document", "document", ("Calibrated",), "The user's guide and the description of the algorithm."),
+    "context": ("Context", "context", ("Calibrated",), "The registered context products that the labels refer to."),
+    "xml_schema": ("XML Schema", "schema", ("Calibrated",), "The dictionaries that the labels keep to."),
+}
+SCHEMA_PRODUCTS = "urn:nasa:pds:system_bundle:xml_schema"
+
+
+@dataclass(frozen=True)
+class Previous:
+    """A product of the bundle's previous version.
+
+    Parameters
+    ----------
+    files : name to MD5 of the files its label describes.
+    """
+
+    label: Path
+    version: str
+    history: History
+    files: dict[str, str]
+
+
+def previous_products(bundle: Path) -> dict[str, Previous]:
+    """Products, collections and bundle of an earlier export, by identifier; raises InputError."""
+    if not list(bundle.glob("bundle*.xml")):
+        raise InputError(bundle, "holds no bundle label (bundle*.xml)")
+    found = {}
+    for label in sorted(bundle.rglob("*.xml")):
+        try:
+            root = etree.parse(label).getroot()
+        except etree.XMLSyntaxError as error:
+            raise InputError(label, f"no XML: {error.msg}") from error
+
+        def text(path: str, element: Any = root) -> str:
+            return " ".join((element.findtext(path) or "").split())
+
+        details = root.findall(".//{*}Modification_Detail")
+        history = [
+            (text("{*}modification_date", d), text("{*}version_id", d), text("{*}description", d)) for d in details
+        ]
+        files = {text("{*}file_name", f): text("{*}md5_checksum", f) for f in root.iter("{*}File", "{*}Document_File")}
+        found[text(".//{*}logical_identifier")] = Previous(label, text(".//{*}version_id"), history, files)
+    return found
+
+
+@dataclass
+class Bundle:
+    """A bundle being written into a folder.
+
+    Parameters
+    ----------
+    why : text of the entries in the modification history.
+    previous : what was exported before: what has the same bytes keeps its version and label.
+    """
+
+    root: Path
+    subject: Subject
+    why: str
+    previous: dict[str, Previous] = field(default_factory=dict)
+    members: dict[str, dict[str, str]] = field(default_factory=dict)
+    contexts: set[str] = field(default_factory=set)
+
+    def lid(self, collection: str, name: str = "") -> str:
+        """Identifier of a collection or of a product in it."""
+        return ":".join(filter(None, (self.subject.bundle, collection, name)))
+
+    def add(
+        self,
+        collection: str,
+        folder: str,
+        name: str,
+        write: Callable[[Path], list[Written]],
+        label: Callable[[str, History, list[Written]], Element],
+    ) -> str:
+        """Write a product and its label; returns its identifier.
+
+        Parameters
+        ----------
+        write : given the folder, writes the files.
+        label : given identifier, history and files, makes the label.
+        """
+        lid = self.lid(collection, name)
+        if lid in self.members.setdefault(collection, {}):
+            raise StoreError(f"two products would be called {lid}")
+        place = self.root / collection / folder
+        files = write(place)
+        version = self._label(place / f"{name}.xml", lid, files, lambda history: label(lid, history, files))
+        self.members[collection][lid] = version
+        return lid
+
+    def _label(self, path: Path, lid: str, files: Sequence[Written], make_label: Callable[[History], Element]) -> str:
+        """Write the label, or the previous one again where no byte of the files has changed; returns the version."""
+        old = self.previous.get(lid)
+        if old and old.files == {w.path.name: w.md5 for w in files}:
+            write_bytes(path, old.label.read_bytes())
+            return old.version
+        history = [(f"{self.subject.date:%Y-%m-%d}", _next(old), self.why), *(old.history if old else [])]
+        write_bytes(path, document(make_label(history)))
+        return history[0][1]
+
+    def carry_over(self) -> None:
+        """Take over the previous bundle's products that this one has not made: other passes, tables no longer read."""
+        for lid, old in self.previous.items():
+            parts = lid.split(":")
+            if len(parts) != 6 or lid in self.members.get(parts[4], {}):
+                continue
+            source = old.label.parent
+            place = self.root.joinpath(*source.parts[len(self._old_root(old.label).parts) :])
+            place.mkdir(parents=True, exist_ok=True)
+            for file in (old.label.name, *old.files):
+                shutil.copyfile(source / file, place / file)
+            self.members.setdefault(parts[4], {})[lid] = old.version
+
+    @staticmethod
+    def _old_root(label: Path) -> Path:
+        return next(p for p in label.parents if list(p.glob("bundle*.xml")))
+
+    def close(self, title: str, readme: str) -> None:
+        """Write collections, readme and the bundle's label."""
+        entries = []
+        for collection in COLLECTIONS:
+            rows = [("P", f"{lid}::{v}") for lid, v in sorted(self.members.get(collection, {}).items())]
+            rows += self._secondary(collection)
+            if rows:
+                lid, version = self._collection(collection, rows, title)
+                entries.append((collection, f"{lid}::{version}"))
+        written = write_bytes(self.root / "readme.txt", _crlf(readme))
+        name = self.subject.bundle.rpartition(":")[2]
+        label = self.root / f"bundle_{name}.xml"
+        lid = self.subject.bundle
+        old = self.previous.get(lid)
+        if old and {f"{v}" for _, v in entries} != _entries_of(old.label):
+            self.previous = {**self.previous, lid: Previous(old.label, old.version, old.history, {})}
+        self._label(label, lid, [written], lambda history: self._bundle_label(lid, history, written, entries, title))
+
+    def _secondary(self, collection: str) -> list[tuple[str, str]]:
+        if collection == "context":
+            known = context.registered()
+            return [("S", f"{lid}::{known[lid].version}") for lid in sorted(self._used_contexts())]
+        if collection == "xml_schema":
+            return [("S", f"{SCHEMA_PRODUCTS}:{prefix}-xml_schema") for prefix in sorted(self._used_dictionaries())]
+        return []
+
+    def _used_contexts(self) -> set[str]:
+        subject = self.subject
+        used = {context.INVESTIGATION, context.HOST, *(context.target(t).lid for t in subject.pds4.targets)}
+        return used | ({subject.registered.lid} if subject.registered else set())
+
+    def _used_dictionaries(self) -> set[str]:
+        namespaces = {namespace: prefix for prefix, (namespace, _) in DICTIONARIES.items()}
+        used: set[str] = set()
+        for label in self.root.rglob("*.xml"):
+            used.update(etree.parse(label).getroot().nsmap.values())
+        return {namespaces[n] for n in used if n in namespaces} | {"pds"}
+
+    def _collection(self, collection: str, rows: list[tuple[str, str]], title: str) -> tuple[str, str]:
+        place = self.root / collection
+        inventory = "".join(f"{status},{lidvid}\r\n" for status, lidvid in rows)
+        written = write_bytes(place / f"collection_{collection}_inventory.csv", inventory.encode("ascii"))
+        lid = self.lid(collection)
+        version = self._label(
+            place / f"collection_{collection}.xml",
+            lid,
+            [written],
+            lambda history: self._collection_label(collection, lid, history, written, len(rows), title),
+        )
+        return lid, version
+
+    def _collection_label(
+        self, collection: str, lid: str, history: History, written: Written, records: int, title: str
+    ) -> Element:
+        kind, _, levels, text = COLLECTIONS[collection]
+        subject = self.subject
+        return make(
+            "Product_Collection",
+            identification(
+                lid, subject.title(f"{title}: {text[:-1]}"), "Product_Collection", history, citation(subject, text)
+            ),
+            circumstances("Context_Area", subject, "collection", purpose=_purpose(collection), levels=levels),
+            make("Collection", make("collection_type", kind), make("description", subject.said(text))),
+            make("File_Area_Inventory", file_of(written, subject.date), _inventory(records)),
+        )
+
+    def _bundle_label(
+        self, lid: str, history: History, readme: Written, entries: Iterable[tuple[str, str]], title: str
+    ) -> Element:
+        subject = self.subject
+        text = f"{title}: raw, calibrated and derived data, the tables and the geometry they were made with."
+        levels = [lv for c, _ in entries if c.startswith("data_") for lv in COLLECTIONS[c][2]]
+        return make(
+            "Product_Bundle",
+            identification(lid, subject.title(title), "Product_Bundle", history, citation(subject, text)),
+            circumstances("Context_Area", subject, "bundle", levels=levels),
+            make("Bundle", make("bundle_type", "Archive"), make("description", subject.said(text))),
+            text_area("File_Area_Text", readme, subject.date, "readme", "What is in this bundle."),
+            *(
+                make(
+                    "Bundle_Member_Entry",
+                    make("lidvid_reference", lidvid),
+                    make("member_status", "Primary"),
+                    make("reference_type", f"bundle_has_{COLLECTIONS[c][1]}_collection"),
+                )
+                for c, lidvid in entries
+            ),
+        )
+
+
+def _purpose(collection: str) -> str:
+    return {"calibration": "Calibration", "geometry": "Observation Geometry"}.get(collection, "Science")
+
+
+def _next(old: Previous | None) -> str:
+    return f"{int(old.version.split('.')[0]) + 1}.0" if old else "1.0"
+
+
+def _entries_of(label: Path) -> set[str]:
+    return {e.text.strip() for e in etree.parse(label).getroot().iter("{*}lidvid_reference") if e.text}
+
+
+def _crlf(text: str) -> bytes:
+    return text.replace("\n", "\r\n").encode("utf-8")
+
+
+def _inventory(records: int) -> Element:
+    fields = (("Member Status", "ASCII_String", 1), ("LIDVID_LID", "ASCII_LIDVID_LID", 255))
+    return make(
+        "Inventory",
+        make("offset", 0, unit="byte"),
+        make("parsing_standard_id", "PDS DSV 1"),
+        make("records", records),
+        make("record_delimiter", "Carriage-Return Line-Feed"),
+        make("field_delimiter", "Comma"),
+        make(
+            "Record_Delimited",
+            make("fields", 2),
+            make("groups", 0),
+            *(
+                make(
+                    "Field_Delimited",
+                    make("name", name),
+                    make("field_number", number),
+                    make("data_type", kind),
+                    make("maximum_field_length", width, unit="byte"),
+                )
+                for number, (name, kind, width) in enumerate(fields, 1)
+            ),
+        ),
+        make("reference_type", "inventory_has_member_product"),
+    )
+
+
+def manifest(bundle: Path) -> Path:
+    """Write ``<bundle>.md5`` beside a bundle, for ``md5sum -c``; inside it would be a file without a label."""
+    lines = []
+    for path in sorted(p for p in bundle.rglob("*") if p.is_file()):
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+        lines.append(f"{digest}  {path.relative_to(bundle.parent).as_posix()}\n")
+    target = bundle.with_name(f"{bundle.name}.md5")
+    write_bytes(target, "".join(lines).encode())
+    return target

@@ -1,0 +1,176 @@
+"""Labels of any PDS4 bundle, parsed: what they name and where their objects lie."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from lxml import etree
+
+from pipeline.archive.xml import XSI
+from pipeline.errors import InputError
+
+SUFFIXES = (".xml", ".lblx")
+# Bytes of a number; fields of tables state their own length.
+WIDTHS = re.compile(r"(?:IEEE754[LM]SB(?P<ieee>Single|Double)|(?:Uns|S)igned(?:[LM]SB(?P<int>\d)|(?P<byte>Byte))"
+                    r"|Complex[LM]SB(?P<complex>\d+))$")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ObjectEntry:
+    """An object of a file: its class, place, and size in bytes (None: the label does not say)."""
+
+    element: etree._Element
+    name: str
+    kind: str
+    offset: int
+    size: int | None
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """A file a label describes, with its objects in the order of the label."""
+
+    element: etree._Element
+    name: str
+    size: int | None
+    md5: str | None
+    objects: tuple[ObjectEntry, ...]
+
+
+@dataclass(frozen=True)
+class Label:
+    """A label as it stands."""
+
+    path: Path
+    root: etree._Element
+
+    @classmethod
+    def read(cls, path: Path) -> Label:
+        """Parse a label; raises InputError naming the line."""
+        parser = etree.XMLParser(no_network=True, resolve_entities=False, huge_tree=True)
+        try:
+            return cls(path, etree.fromstring(path.read_bytes(), parser))
+        except etree.XMLSyntaxError as error:
+            raise InputError(path, f"no XML: {error.msg}", f"line {error.lineno}") from error
+        except OSError as error:
+            raise InputError(path, f"cannot be read: {error.strerror}") from error
+
+    def text(self, path: str, element: etree._Element | None = None) -> str:
+        """Text of the first element at a path, without line breaks."""
+        found = (self.root if element is None else element).findtext(path)
+        return " ".join((found or "").split())
+
+    def line(self, element: etree._Element | None) -> int | None:
+        """Line of an element."""
+        return None if element is None else element.sourceline
+
+    @property
+    def kind(self) -> str:
+        """``Product_Observational``, ..."""
+        return str(etree.QName(self.root).localname)
+
+    @cached_property
+    def lid(self) -> str:
+        """Logical identifier."""
+        return self.text("{*}Identification_Area/{*}logical_identifier")
+
+    @cached_property
+    def version(self) -> str:
+        """Version of the product."""
+        return self.text("{*}Identification_Area/{*}version_id")
+
+    @property
+    def lidvid(self) -> str:
+        """Identifier with the version."""
+        return f"{self.lid}::{self.version}"
+
+    @property
+    def models(self) -> list[str]:
+        """Addresses of the Schematrons it names."""
+        found = []
+        node = self.root.getprevious()
+        while node is not None:
+            if isinstance(node, etree._ProcessingInstruction) and node.target == "xml-model":
+                found += re.findall(r'href\s*=\s*["\']([^"\']+)["\']', node.text or "")
+            node = node.getprevious()
+        return found[::-1]
+
+    @property
+    def schemas(self) -> list[str]:
+        """Addresses of the schemas it names."""
+        return (self.root.get(f"{{{XSI}}}schemaLocation") or "").split()[1::2]
+
+    @cached_property
+    def files(self) -> list[FileEntry]:
+        """The files it describes."""
+        found = []
+        for element in self.root.iter("{*}File", "{*}Document_File"):
+            area = element.getparent()
+            objects = tuple(self._objects(area)) if element.tag.endswith("}File") else ()
+            size, md5 = self.text("{*}file_size", element), self.text("{*}md5_checksum", element)
+            found.append(
+                FileEntry(
+                    element,
+                    self.text("{*}directory_path_name", element) + self.text("{*}file_name", element),
+                    int(size) if size.isdigit() else None,
+                    md5.lower() or None,
+                    objects,
+                )
+            )
+        return found
+
+    def _objects(self, area: etree._Element) -> Iterator[ObjectEntry]:
+        for element in area:
+            offset = self.text("{*}offset", element)
+            if offset.isdigit():
+                kind = str(etree.QName(element).localname)
+                name = self.text("{*}local_identifier", element) or self.text("{*}name", element) or kind
+                yield ObjectEntry(element, name, kind, int(offset), self._size(element, kind))
+
+    def _size(self, element: etree._Element, kind: str) -> int | None:
+        stated = self.text("{*}object_length", element)
+        if stated.isdigit():
+            return int(stated)
+        if kind.startswith("Array"):
+            count = 1
+            for axis in element.findall("{*}Axis_Array/{*}elements"):
+                count *= int(axis.text or 0)
+            width = width_of(self.text("{*}Element_Array/{*}data_type", element))
+            return None if width is None else count * width
+        length = self.text("{*}Record_Binary/{*}record_length", element) or self.text(
+            "{*}Record_Character/{*}record_length", element
+        )
+        return int(length) * int(self.text("{*}records", element)) if length.isdigit() else None
+
+
+def width_of(data_type: str) -> int | None:
+    """Bytes of a number of that PDS4 type; None if it is no number of fixed width."""
+    match = WIDTHS.match(data_type)
+    if not match:
+        return None
+    if match["ieee"]:
+        return {"Single": 4, "Double": 8}[match["ieee"]]
+    return 1 if match["byte"] else int(match["int"] or match["complex"])
+
+
+def labels_of(bundle: Path) -> list[Path]:
+    """Files that are labels, by their suffix, sorted."""
+    return sorted(p for p in bundle.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+
+
+def is_bundle(folder: Path) -> bool:
+    """Whether a folder holds the label of a bundle."""
+    return any(p.suffix.lower() in SUFFIXES for p in folder.glob("bundle*"))
+
+
+def references(label: Label) -> Iterator[tuple[Any, str, str]]:
+    """Every reference to another product: element, identifier, and its type."""
+    for element in label.root.iter("{*}lid_reference", "{*}lidvid_reference"):
+        parent = element.getparent()
+        kind = label.text("{*}reference_type", parent) if parent is not None else ""
+        yield element, " ".join((element.text or "").split()), kind

@@ -1,0 +1,173 @@
+"""Opening a product of a bundle as an xarray dataset: bytes by the label, what PDS4 has no words for by the text."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from lxml import etree
+from numpy.typing import NDArray
+
+from pipeline.archive.labels import FileEntry, Label, ObjectEntry
+from pipeline.archive.layout import TIME_TYPE
+from pipeline.archive.supplement import unpacked
+from pipeline.errors import InputError
+
+NUMBER = re.compile(
+    r"(?P<sign>Signed|Unsigned)(?:(?P<order>[LM])SB(?P<bytes>\d)|Byte)|IEEE754(?P<ieee>[LM])SB(?P<p>Single|Double)"
+)
+
+
+def open_product(path: Path) -> xr.Dataset:
+    """The dataset of a product's label.
+
+    A bundle of this project gives back the store's dataset. Of another one variables are named as in the label, along
+    dimensions named as its axes and tables; numbers that the label calls missing are NaN.
+
+    Raises
+    ------
+    InputError
+        if the label holds no array or binary table, or its file does not hold what it says.
+    """
+    label = Label.read(path)
+    variables: dict[str, xr.Variable] = {}
+    about: dict[str, Any] = {}
+    for entry in label.files:
+        file = path.parent / entry.name
+        if file.suffix == ".json" and entry.objects and entry.objects[0].name == "attributes":
+            about = _about(file)
+        for one in entry.objects:
+            for name, variable in _variables(label, entry, one, file):
+                # Tables of others may have fields of one name.
+                variables[name if name not in variables else f"{one.name}: {name}"] = variable
+    if not variables and not about:
+        raise InputError(path, "describes no array and no binary table; pds4_tools opens the rest")
+    return _restored(path, variables, about) if about else xr.Dataset(variables)
+
+
+def _about(file: Path) -> dict[str, Any]:
+    try:
+        document: dict[str, Any] = json.loads(file.read_bytes())
+        if not isinstance(document["variables"], dict) or not isinstance(document["attributes"], dict):
+            raise TypeError("variables or attributes are no mapping")
+    except OSError as error:
+        raise InputError(file, f"cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(file, f"is no text of attributes ({error})") from error
+    return document
+
+
+def _variables(label: Label, entry: FileEntry, one: ObjectEntry, file: Path) -> Iterator[tuple[str, xr.Variable]]:
+    if one.kind.startswith("Array"):
+        values = np.frombuffer(_bytes(label, one, file), number_type(label, one.element))
+        axes = sorted(one.element.findall("{*}Axis_Array"), key=lambda a: int(label.text("{*}sequence_number", a)))
+        shape = tuple(int(label.text("{*}elements", a)) for a in axes)
+        names = [label.text("{*}axis_name", a) for a in axes]
+        dims = tuple(n if names.count(n) == 1 else f"{n}_{i}" for i, n in enumerate(names))
+        attrs = _told(label, one.element, one.element.find("{*}Element_Array"))
+        yield (
+            label.text("{*}name", one.element) or one.name,
+            xr.Variable(dims, _native(label, one.element, values.reshape(shape)), attrs),
+        )
+    elif one.kind == "Table_Binary":
+        yield from _fields(label, one, file)
+
+
+def _bytes(label: Label, one: ObjectEntry, file: Path) -> bytes:
+    size = one.size or 0
+    try:
+        with file.open("rb") as opened:
+            opened.seek(one.offset)
+            content = opened.read(size)
+    except OSError as error:
+        raise InputError(file, f"cannot be read: {error.strerror}") from error
+    if len(content) != size:
+        place = f"byte {one.offset}"
+        raise InputError(file, f"ends before {one.name}, which takes {size} bytes ({label.path.name})", place)
+    return content
+
+
+def number_type(label: Label, element: etree._Element) -> np.dtype[Any]:
+    """Type of an array's elements or of a field; raises InputError for one that NumPy has not."""
+    holder = element.find("{*}Element_Array")
+    name = label.text("{*}data_type", element if holder is None else holder)
+    match = NUMBER.fullmatch(name)
+    if not match:
+        length = label.text("{*}field_length", element)
+        if length.isdigit():
+            return np.dtype(f"S{length}")
+        raise InputError(label.path, f"data type {name} is not supported", f"line {element.sourceline}")
+    if match["ieee"]:
+        return np.dtype(f"{'<' if match['ieee'] == 'L' else '>'}f{4 if match['p'] == 'Single' else 8}")
+    kind = "i" if match["sign"] == "Signed" else "u"
+    return np.dtype(f"{'>' if match['order'] == 'M' else '<'}{kind}{match['bytes'] or 1}")
+
+
+def _fields(label: Label, one: ObjectEntry, file: Path) -> Iterator[tuple[str, xr.Variable]]:
+    record = one.element.find("{*}Record_Binary")
+    length, records = int(label.text("{*}record_length", record)), int(label.text("{*}records", one.element))
+    rows = np.frombuffer(_bytes(label, one, file), np.uint8).reshape(records, length)
+    dim = one.name.removeprefix("table_")
+    for column in record if record is not None else ():
+        group = etree.QName(column).localname == "Group_Field_Binary"
+        field = column.find("{*}Field_Binary") if group else column
+        if field is None or etree.QName(field).localname != "Field_Binary":
+            continue
+        count = int(label.text("{*}repetitions", column)) if group else 1
+        dtype = number_type(label, field)
+        at = int(label.text("{*}group_location" if group else "{*}field_location", column)) - 1
+        values = np.ascontiguousarray(rows[:, at : at + count * dtype.itemsize]).view(dtype)
+        name = label.text("{*}name", field)
+        values = _native(label, field, values if group else values[:, 0])
+        yield name, xr.Variable((dim, f"{name}_element")[: values.ndim], values, _told(label, field, field))
+
+
+def _told(label: Label, element: etree._Element, unit: etree._Element | None) -> dict[str, Any]:
+    told = {
+        "units": label.text("{*}unit", unit) if unit is not None else "",
+        "long_name": label.text("{*}description", element),
+    }
+    return {name: text for name, text in told.items() if text}
+
+
+def _native(label: Label, element: etree._Element, values: NDArray[Any]) -> NDArray[Any]:
+    """Values in this machine's order: missing numbers NaN, UTC as times, text as text."""
+    holder = element.find("{*}Element_Array")
+    kind = label.text("{*}data_type", element if holder is None else holder)
+    if values.dtype.kind == "S":
+        text = np.char.rstrip(values, b" ")
+        if kind == TIME_TYPE:
+            stripped = np.char.rstrip(text, b"Z").astype(str)
+            return np.where(stripped == "", "NaT", stripped).astype("datetime64[ns]")
+        return np.char.decode(text, "utf-8").astype(object)
+    values = values.astype(values.dtype.newbyteorder("="))
+    constant = label.text("{*}Special_Constants/{*}missing_constant", element)
+    if constant and values.dtype.kind == "f":
+        values[values == values.dtype.type(constant)] = np.nan
+    return values
+
+
+def _restored(path: Path, found: dict[str, xr.Variable], about: dict[str, Any]) -> xr.Dataset:
+    """The dataset as it was: dimensions, types and attributes as the text says, values as the label says."""
+    variables: dict[str, xr.Variable] = {}
+    coordinates = []
+    for name, told in about["variables"].items():
+        dims, shape, text = tuple(told["dims"]), tuple(told["shape"]), told["dtype"] == "str"
+        dtype = np.dtype(object) if text else np.dtype(told["dtype"])
+        if 0 in shape:
+            values = np.empty(shape, dtype)
+        elif name not in found:
+            raise InputError(path, f"describes no {name}, which the text beside it names")
+        else:
+            values = found[name].values.reshape(shape).astype(dtype, copy=False)
+        plain = str(values[()]) if text and not shape else values
+        variables[name] = xr.Variable(dims, plain, unpacked(told["attributes"]))
+        if told["coordinate"]:
+            coordinates.append(name)
+    attrs = unpacked(about["attributes"])
+    return xr.Dataset(variables, attrs=attrs).set_coords(coordinates)

@@ -1,0 +1,75 @@
+"""A small pass of two real instruments, run once, and bundles made of it and of the instrument `tally`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lxml import etree
+
+import perijove
+from pipeline.archive.check import check
+from pipeline.archive.export import Options, archive
+from pipeline.runs.store import Store
+from pipeline.scene.simulate import simulate_pass
+
+PDS = "{http://pds.nasa.gov/pds4/pds/v1}"
+
+
+@dataclass(frozen=True)
+class World:
+    """A run of a simulated pass and its bundles."""
+
+    raw: Path
+    store: Path
+    bundles: Path
+    document: dict[str, Any]
+
+    def bundle(self, instrument: str) -> Path:
+        return Path(next(b["path"] for b in self.document["bundles"] if b["instrument"] == instrument))
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """MAG whole; of JIRAM the background frames, an image and a spectrum."""
+    folder = tmp_path_factory.mktemp("archive")
+    simulate_pass(1, folder, ("mag", "jiram"), "demo", 0)
+    keep = ("T123145", "T123544", "T124342")
+    for file in (folder / "raw").rglob("JIR_*"):
+        if not any(k in file.name for k in keep):
+            file.unlink()
+    wanted = ["mag.field_60s", "mag.zeros", "jiram.radiance", "jiram.spectra"]
+    perijove.run(1, raw=folder / "raw", store=folder / "store", products=wanted)
+    document = archive(Store(folder / "store"), None, Options(folder / "bundles"))
+    return World(folder / "raw", folder / "store", folder / "bundles", document)
+
+
+@pytest.fixture
+def bundle(store: Path, tmp_path: Path) -> Path:
+    """A bundle of `tally`, an instrument that declares nothing for PDS4."""
+    return made_bundle(store, tmp_path / "bundles")
+
+
+def made_bundle(store: Path, out: Path, **options: Any) -> Path:
+    return Path(archive(Store(store), None, Options(out, **options))["bundles"][0]["path"])
+
+
+def found(bundle: Path, schemas: Path, store: Path | None) -> list[dict[str, Any]]:
+    """Findings of the checker."""
+    findings: list[dict[str, Any]] = check(bundle, schemas, Store(store) if store else None)["findings"]
+    return findings
+
+
+def tree(label: Path) -> Any:
+    return etree.parse(label).getroot()
+
+
+def text(root: Any, path: str) -> str:
+    """Text at a path of core elements, without line breaks."""
+    return " ".join((root.findtext("/".join(f"{PDS}{p}" for p in path.split("/"))) or "").split())
+
+
+def labels(bundle: Path) -> list[Path]:
+    return sorted(bundle.rglob("*.xml"))
