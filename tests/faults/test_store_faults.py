@@ -182,7 +182,7 @@ def test_room_for_products_but_not_for_the_record(raw: Path, store: Path, monkey
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    answer = invoke("run", 1, *TALLY, "--raw", raw, "--store", store)
+    answer = invoke("run", 1, *TALLY, "--raw", raw, "--store", store, "--no-pictures")
     refused(answer, f"{store / 'runs'}/", ".json cannot be written: No space left on device")
 
 
