@@ -10,9 +10,9 @@ from calibration.tables import Table
 from pipeline import registry
 from pipeline.clock import format_utc, parse_utc
 from pipeline.dataset import netcdf
-from pipeline.errors import UsageError, nearest
+from pipeline.errors import StoreError, UsageError, nearest
 from pipeline.passes import passes
-from pipeline.runs.store import Store
+from pipeline.runs.store import Identity, Store
 
 
 def et_of(utc: str) -> float:
@@ -61,13 +61,15 @@ def _instrument(name: str) -> dict[str, Any]:
 
 
 def _product(path: Path) -> dict[str, Any]:
-    attrs = netcdf.read_attrs(path)
-    return {
-        "identity": attrs["product"],
-        "key": attrs["product_key"],
-        "bytes": path.stat().st_size,
-        "path": str(path),
-    }
+    """A product as its file says; of one that cannot be read, what its place in the store says, and the problem."""
+    row: dict[str, Any] = {"bytes": path.stat().st_size, "path": str(path), "problem": None}
+    try:
+        attrs = netcdf.read_attrs(path)
+        return {"identity": attrs["product"], "key": attrs["product_key"]} | row
+    except (StoreError, KeyError) as error:
+        unit = "" if path.parent.name == "pass" else path.parent.name
+        identity = Identity(path.parents[2].name, int(path.parents[1].name[2:]), unit)
+        return {"identity": str(identity), "key": path.stem} | row | {"problem": str(error)}
 
 
 def _run(record: dict[str, Any]) -> dict[str, Any]:

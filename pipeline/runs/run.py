@@ -25,9 +25,11 @@ from pipeline.dataset import netcdf
 from pipeline.errors import InputError, PerijoveError, UsageError, nearest
 from pipeline.instrument import Instrument
 from pipeline.passes import Pass, get_pass, parse_window
+from pipeline.runs.arrivals import newest
 from pipeline.runs.discover import Discovery, discover
 from pipeline.runs.execute import Executor, Made, make_product
 from pipeline.runs.geometry import geometry_of
+from pipeline.runs.granules import Opener
 from pipeline.runs.monitor import Monitor
 from pipeline.runs.plan import Given, Plan, Planned, Selection, make_plan, ordered_types, resolve_parameters
 from pipeline.runs.store import Identity, Store
@@ -61,15 +63,18 @@ class Session:
     pass_: Pass
     selection: Selection
     discovery: Discovery
-    clock: Sclk
+    opener: Opener
     raw: Path
+    delivery: int
 
     def plan(self, failed: frozenset[str] = frozenset()) -> Plan:
         """Plan the request; `failed` products are left out."""
         spans = [Span(g.start, g.stop) for g in self.discovery.granules]
         spans += [given.span for given in self.selection.given.values()]
         geometry, path = geometry_of(self.pass_, spans, self.request.kernels, self.store) if spans else (None, None)
-        return make_plan(self.selection, self.pass_, self.discovery, geometry, path, self.clock, self.store, failed)
+        return make_plan(
+            self.selection, self.pass_, self.discovery, geometry, path, self.opener.clock, self.store, failed
+        )
 
 
 def prepare(request: Request) -> Session:
@@ -103,10 +108,13 @@ def prepare(request: Request) -> Session:
     selection = replace(selection, parameters=resolve_parameters(needed, request.settings))
     clock = clock_of(request.kernels)
     raw = _raw_folder(request, store)
-    discovery = discover(raw, needed, pass_.number, clock)
+    # Before it is looked what is there: a delivery that comes meanwhile is one for the next run.
+    delivery = newest(store, pass_.number)
+    opener = Opener(store, clock)
+    discovery = discover(raw, needed, pass_.number, opener)
     if not request.given:
         _check_found(discovery, raw, needed, request)
-    return Session(request, store, pass_, selection, discovery, clock, raw)
+    return Session(request, store, pass_, selection, discovery, opener, raw, delivery)
 
 
 def _given(path: Path, store: Store) -> Given:
@@ -225,18 +233,13 @@ class _Rounds:
     def _set_aside(self, results: dict[str, Made]) -> frozenset[str]:
         """Quarantine granules that could not be read; returns the products to try again with the others."""
         again = set()
-        discovery = self.session.discovery
         for planned in self.plan.to_make():
             made = results[str(planned.identity)]
-            if made.status != "quarantined":
+            if made.status != "quarantined" or made.bad_file is None:
                 continue
             bad = [g for g in planned.granules if made.bad_file in {str(p) for p in g.files.values()}]
-            for granule in bad:
-                if granule in discovery.granules:
-                    discovery.granules.remove(granule)
-                    entry = {"path": made.bad_file, "instrument": granule.instrument, "reason": made.reason}
-                    discovery.quarantined.append(entry)
-            if len(bad) < len(planned.granules) and bad:
+            replaced = [self.session.discovery.set_aside(g, made.bad_file, made.reason) for g in bad]
+            if bad and (any(replaced) or len(bad) < len(planned.granules)):
                 again.add(str(planned.identity))
         return frozenset(again)
 
@@ -258,6 +261,7 @@ def carry_out(session: Session, engine: Engine, waiting: Callable[[str], None] =
     """
     started = time.perf_counter()
     with session.store.prepare().lease(session.pass_.number, waiting), Monitor() as monitor:
+        session.opener.remember()
         rounds = _Rounds(session)
         if not rounds.plan.products and not rounds.plan.blocked:
             raise InputError(session.raw, f"nothing to make: no data in the window {session.request.window!r}")
@@ -293,6 +297,7 @@ def _record(session: Session, rounds: _Rounds, seconds: float, peak_mb: float, e
         "seconds": round(seconds, 3),
         "peak_mb": round(peak_mb, 1),
         "raw": str(session.raw),
+        "delivery": session.delivery,
         "kernels": str(session.request.kernels) if session.request.kernels else None,
         "context": {"name": session.selection.context.alias, "hash": session.selection.context.hash},
         "geometry": str(geometry.relative_to(session.store.root)) if geometry else None,

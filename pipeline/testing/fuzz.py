@@ -39,7 +39,9 @@ from pipeline.errors import InputError, PerijoveError
 from pipeline.instrument import Granule, Instrument
 from pipeline.runs.discover import discover
 from pipeline.runs.execute import InProcess, compute_segment, jobs_of
+from pipeline.runs.granules import Opener
 from pipeline.runs.run import Request, carry_out, prepare, with_executor
+from pipeline.runs.store import Store
 from pipeline.scene.simulate import simulate_pass
 
 PASS = 1
@@ -219,7 +221,8 @@ class Fuzzer:
         record = carry_out(prepare(Request(PASS, folder / "store", self.raw, (name,))), with_executor(InProcess()))
         made = {p["type"]: Path(p["path"]) for p in record["products"] if p["status"] in ("made", "kept")}
         self.given = {t: p for t, p in made.items() if t in _needed(self.instrument)}
-        self.granules = discover(self.raw, [self.instrument], PASS, Sclk.default()).granules
+        opener = Opener(Store(folder / "store"), Sclk.default())
+        self.granules = discover(self.raw, [self.instrument], PASS, opener).granules
         owned = {f for g in self.granules for f in g.files.values()}
         self.loose = [f for f in sorted(self.raw.rglob("*")) if f.is_file() and f not in owned]
 
