@@ -6,6 +6,7 @@ thread it ends with the run, however that ends. A server that the user set (``PR
 
 from __future__ import annotations
 
+import fcntl
 import socket
 import threading
 import time
@@ -14,9 +15,10 @@ from contextlib import contextmanager
 
 import uvicorn
 from prefect.events.worker import EventsWorker
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 from flows.signals import kept
+from pipeline.errors import StoreError
 
 STARTUP, SHUTDOWN = 120.0, 3.0
 
@@ -34,13 +36,22 @@ class _Server(uvicorn.Server):
         )
 
     def __enter__(self) -> str:
+        # Runs that begin together would each bring a new database up to date, and all but one fail.
+        try:
+            with (PREFECT_HOME.value() / "perijove.lock").open("a") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                self._start()
+        except OSError as error:
+            raise StoreError(f"{error.filename} cannot be written: {error.strerror}") from error
+        return f"http://127.0.0.1:{self.socket.getsockname()[1]}/api"
+
+    def _start(self) -> None:
         self.thread.start()
         deadline = time.monotonic() + STARTUP
         while not self.started:
             if not self.thread.is_alive() or time.monotonic() > deadline:
-                raise RuntimeError("Prefect's API did not start; is PREFECT_HOME writable?")
+                raise StoreError(f"Prefect's API did not start; its home is {PREFECT_HOME.value()}")
             time.sleep(0.02)
-        return f"http://127.0.0.1:{self.socket.getsockname()[1]}/api"
 
     def __exit__(self, *_: object) -> None:
         with kept():

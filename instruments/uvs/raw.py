@@ -65,7 +65,8 @@ def opened(path: Path) -> Iterator[Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # a file cut short is but a warning
-            with fits.open(path, memmap=True, lazy_load_hdus=False) as parts:
+            # opened here, as a file that turns out to be none would be left open there
+            with path.open("rb") as file, fits.open(file, memmap=True, lazy_load_hdus=False) as parts:
                 last = parts[-1].fileinfo()
                 end, size = last["datLoc"] + last["datSpan"], path.stat().st_size
                 if end > size:

@@ -37,19 +37,16 @@ the truth is not known and left out. Of more than 4 million samples every n-th a
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from pipeline.dataset.quality import CONDITIONS, Quality
 from pipeline.dataset.schema import Schema, Variable
 from pipeline.dataset.uncertainty import component, sigma
 from pipeline.testing.distributions import (
     EXPECTED,
-    FEW,
     correlation_length,
     dependence_faults,
     gaussian_faults,
@@ -59,6 +56,7 @@ from pipeline.testing.distributions import (
     shared_means,
     structured_faults,
 )
+from pipeline.testing.samples import Samples, over, samples_of, thinning
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -67,11 +65,8 @@ Mask = NDArray[np.bool_]
 ROUNDED = 0.3
 LONGEST_CORRELATION = 10.0
 EXTRA_FLAGGED = 0.01
-CLIPPED_SHARE = 0.002
-MOST_SAMPLES = 4_000_000
 # Two ticks of the spacecraft clock.
 TIME_TOLERANCE = 2 / 65536
-SYSTEMATIC = (0.85, 1.15)
 
 
 @dataclass(frozen=True)
@@ -85,7 +80,7 @@ class Result:
     flagged, clipped : fractions of the samples whose truth is known.
     pull_mean, pull_std, coverage68, coverage95 : of residual over ``x_random`` (``consistent``: over the total).
     ks_p : probability of the Kolmogorov-Smirnov test, where it decides.
-    systematic_pull_std : see `judge_systematic`.
+    systematic_pull_std : see `systematic.judge_systematic`.
     why : what is wrong; empty if `ok`.
     """
 
@@ -191,64 +186,6 @@ def _nearest(et: Floats, true: Floats) -> tuple[NDArray[np.intp], Mask]:
     return nearest, np.abs(et[nearest] - true) < np.minimum(gaps[1:], gaps[:-1]) / 2
 
 
-# Samples
-
-
-@dataclass(frozen=True)
-class _Samples:
-    """Residuals of one variable: product less truth, and which of them are judged."""
-
-    delta: Floats
-    judged: Mask
-    flagged: float
-    clipped: float
-
-
-def _samples(variable: Variable, product: xr.Dataset, truth: xr.Dataset, lost: xr.Dataset) -> _Samples:
-    value, true = product[variable.name], truth[variable.name].astype(np.float64)
-    known = np.isfinite(true.values)
-    bad, low, high = (np.zeros(true.shape, bool) for _ in range(3))
-    qualified = product[variable.quality].dims if variable.quality else value.dims
-    own = [str(d) for d in value.dims if d not in qualified]
-    if variable.quality:
-        quality = product[variable.quality]
-        conditions = int(quality.attrs.get("flag_conditions", CONDITIONS))
-        bits = quality.broadcast_like(value).transpose(*value.dims).values
-        ends = Quality.SATURATED | Quality.CLIPPED_LOW
-        bad = (bits & np.uint32(~(conditions | int(ends)) & 0xFFFFFFFF)) != 0
-        high, low = ((bits & np.uint32(bit)) != 0 for bit in (Quality.SATURATED, Quality.CLIPPED_LOW))
-    delta = np.asarray(value.values, np.float64) - true.values
-    bad |= np.isnan(delta) & ~high & ~low
-    total = int(known.sum())
-    gone = int(np.isfinite(lost[variable.name].values.astype(np.float64)).sum()) if variable.name in lost else 0
-    beyond = _beyond(true, np.abs, own, high & known & ~bad) | _beyond(true, np.negative, own, low & known & ~bad)
-    judged = known & np.isfinite(delta) & ~bad & ~high & ~low & ~beyond
-    flagged = (int((bad & known).sum()) + gone) / max(1, total + gone)
-    return _Samples(delta, judged, flagged, int(((high | low) & known).sum()) / max(1, total))
-
-
-def _thinning(value: xr.DataArray, index: str | None) -> dict[str, slice]:
-    """Which samples of a big variable are judged: every n-th along the last dimension; records stay neighbours."""
-    last = str(value.dims[-1]) if value.dims else index
-    if value.size <= MOST_SAMPLES or last == index:
-        return {}
-    # An odd step meets odd and even columns.
-    return {str(last): slice(None, None, int(np.ceil(value.size / MOST_SAMPLES)) | 1)}
-
-
-def _beyond(true: xr.DataArray, measure: Callable[[Floats], Floats], own: list[str], clipped: Mask) -> Mask:
-    """Where the truth, so measured, reaches what was clipped elsewhere.
-
-    Every channel is taken by itself if there are 100 records. A flag that covers several components, along the
-    dimensions `own`, stands for the largest of them.
-    """
-    if clipped.sum() <= CLIPPED_SHARE * clipped.size:
-        return clipped
-    level = true.copy(data=measure(true.values)).max(own).broadcast_like(true).transpose(*true.dims).values
-    axis = 0 if level.ndim and len(level) >= FEW else None
-    return np.asarray(level >= np.min(np.where(clipped, level, np.inf), axis=axis, keepdims=axis is not None))
-
-
 # Verdicts
 
 
@@ -264,9 +201,9 @@ def _compare(
     integers = all(d[variable.name].dtype.kind in "iu" for d in (product, truth))
     if not variable.uncertainties and not integers:
         return []
-    thin = _thinning(product[variable.name], schema.index)
+    thin = thinning(product[variable.name], schema.index)
     product, truth, lost = (d.isel(thin) for d in (product, truth, lost))
-    samples = _samples(variable, product, truth, lost)
+    samples = samples_of(variable, product, truth, lost)
     head = replace(head, flagged=samples.flagged, clipped=samples.clipped)
     random = component(product, variable.name, "random")
     faults = []
@@ -284,14 +221,14 @@ def _compare(
     return [replace(result, ok=not faults, why="; ".join(faults))]
 
 
-def _exact(head: Result, samples: _Samples, injected: float) -> tuple[Result, list[str]]:
+def _exact(head: Result, samples: Samples, injected: float) -> tuple[Result, list[str]]:
     other = float(np.mean(samples.delta[samples.judged] != 0))
     faults = [f"{100 * other:.1f} % are not equal"] if other > injected + EXTRA_FLAGGED else []
     return replace(head, test="exact", n=int(samples.judged.sum())), faults
 
 
-def _consistent(head: Result, samples: _Samples, total: Floats) -> tuple[Result, list[str]]:
-    pulls = _over(samples, total)
+def _consistent(head: Result, samples: Samples, total: Floats) -> tuple[Result, list[str]]:
+    pulls = over(samples, total)
     n_eff = float(np.isfinite(pulls).sum() / correlation_length(pulls))
     result = _summary(replace(head, test="consistent"), pulls, n_eff)
     within = float(np.mean(np.abs(pulls[np.isfinite(pulls)]) <= 3))
@@ -300,12 +237,12 @@ def _consistent(head: Result, samples: _Samples, total: Floats) -> tuple[Result,
 
 
 def _random(
-    head: Result, variable: Variable, samples: _Samples, random: Floats, product: xr.Dataset, truth: xr.Dataset
+    head: Result, variable: Variable, samples: Samples, random: Floats, product: xr.Dataset, truth: xr.Dataset
 ) -> tuple[Result, list[str]]:
     """Judge the random component by its distribution."""
     distribution = next(u.distribution for u in variable.uncertainties if u.component == "random")
     head = replace(head, test=distribution)
-    pulls = _over(samples, random)
+    pulls = over(samples, random)
     usable = np.isfinite(pulls)
     zero = int((samples.judged & (random == 0) & (samples.delta != 0)).sum())
     faults = [f"sigma is 0 in {zero} samples that are off"] if zero else []
@@ -345,8 +282,9 @@ def _rounded(variable: Variable, product: xr.Dataset, random: Floats) -> bool:
     if f"{variable.name}_quantum" not in product:
         return False
     quantum = product[f"{variable.name}_quantum"].broadcast_like(product[variable.name])
-    steps = random / quantum.transpose(*product[variable.name].dims).values
-    return bool(np.nanmedian(steps[np.isfinite(steps)]) < ROUNDED)
+    wide = quantum.transpose(*product[variable.name].dims).values
+    stepped = np.isfinite(random) & (wide > 0)
+    return bool(np.median(random[stepped] / wide[stepped]) < ROUNDED) if stepped.any() else False
 
 
 def _shared(product: xr.Dataset, variable: Variable) -> tuple[int, ...]:
@@ -388,14 +326,10 @@ def _discrete(
     return poisson_faults(delta, random, stated, stated if true is None else true, bins, length, rng)
 
 
-def _over(samples: _Samples, scale: Floats) -> Floats:
-    """Residual over `scale` where judged, else NaN."""
-    usable = samples.judged & np.isfinite(scale) & (scale > 0)
-    return np.divide(samples.delta, scale, out=np.full(samples.delta.shape, np.nan), where=usable)
-
-
 def _summary(head: Result, pulls: Floats, n_eff: float) -> Result:
     p = pulls[np.isfinite(pulls)]
+    if not p.size:
+        return replace(head, n=0, n_eff=n_eff)
     within = {name: float(np.mean(np.abs(p) <= reach)) for name, (reach, _) in EXPECTED.items()}
     return replace(
         head,
@@ -406,55 +340,3 @@ def _summary(head: Result, pulls: Floats, n_eff: float) -> Result:
         coverage68=within["68 %"],
         coverage95=within["95 %"],
     )
-
-
-# Systematic
-
-
-def systematic_pulls(
-    draws: Iterable[xr.Dataset],
-    nominal: xr.Dataset,
-    schema: Schema,
-    components: Sequence[str] = ("systematic",),
-) -> dict[str, float]:
-    """How far products move when their tables are drawn from the tables' own uncertainties, over what is stated.
-
-    Parameters
-    ----------
-    draws : products of the same raw data, each with tables drawn anew (200 of them); consumed one by one.
-    nominal : the product with the tables as they are.
-    components : what the tables' uncertainties make up together: add ``structured`` where it comes from tables.
-
-    Returns
-    -------
-    dict
-        variable to root mean square of (draw less nominal) over the stated uncertainty, over draws and good samples.
-    """
-    stated: dict[str, Floats] = {}
-    for name in (v.name for v in schema.variables if v.name in nominal):
-        parts = [p.values for c in components if (p := component(nominal, name, c)) is not None]
-        if parts:
-            stated[name] = np.sqrt(sum(p**2 for p in parts))
-    squares = dict.fromkeys(stated, 0.0)
-    number = 0
-    for draw in draws:
-        number += 1
-        for name, scale in stated.items():
-            moved = draw[name].values.astype(np.float64) - nominal[name].values
-            pulls = np.divide(moved, scale, out=np.full(moved.shape, np.nan), where=scale > 0)
-            squares[name] += float(np.nanmean(pulls**2))
-    if number == 0:
-        raise ValueError("no draws")
-    return {name: float(np.sqrt(total / number)) for name, total in squares.items()}
-
-
-def judge_systematic(results: Iterable[Result], deviations: dict[str, float]) -> list[Result]:
-    """Results with ``systematic_pull_std`` filled in and judged: 0.85 to 1.15."""
-    judged = []
-    for result in results:
-        value = deviations.get(result.variable)
-        if value is not None and not SYSTEMATIC[0] <= value <= SYSTEMATIC[1]:
-            why = "; ".join(filter(None, [result.why, f"deviation of systematic pulls {value:.3f}"]))
-            result = replace(result, ok=False, why=why)
-        judged.append(replace(result, systematic_pull_std=value))
-    return judged

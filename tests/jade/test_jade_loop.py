@@ -15,7 +15,8 @@ from jade_scene import Loop, electron_rate, field_of, finished, fluxes, ion_rate
 from calibration.tables import Table
 from instruments.jade import INSTRUMENT, looks
 from pipeline.dataset.quality import Quality
-from pipeline.testing.pulls import Result, compare_to_truth, systematic_pulls
+from pipeline.testing.pulls import Result, compare_to_truth
+from pipeline.testing.systematic import systematic_pulls
 
 PRODUCTS = tuple(p.name for p in INSTRUMENT.products)
 

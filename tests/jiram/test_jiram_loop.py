@@ -16,7 +16,7 @@ from calibration.tables import Table
 from instruments.jiram import INSTRUMENT, chain, planck, raw
 from instruments.jiram.schemas import BACKGROUND_ONE_SIDED, BACKGROUND_TABLE, HOT_PIXEL
 from pipeline.dataset.quality import Quality
-from pipeline.testing.pulls import systematic_pulls
+from pipeline.testing.systematic import systematic_pulls
 
 RADIANCE, SPECTRA = "jiram.radiance", "jiram.spectra"
 

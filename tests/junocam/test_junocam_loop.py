@@ -26,7 +26,8 @@ from pipeline.clock import Span
 from pipeline.dataset import check
 from pipeline.dataset.quality import Quality
 from pipeline.scene import make_scene
-from pipeline.testing.pulls import Result, compare_to_truth, judge_systematic, systematic_pulls
+from pipeline.testing.pulls import Result, compare_to_truth
+from pipeline.testing.systematic import judge_systematic, systematic_pulls
 
 NAMES = ("companding", "response", "detector", "throughput", "solar", "pixels", "epochs")
 TABLES = {n: Table.read(INSTRUMENT.tables / f"{n}.yaml") for n in NAMES}

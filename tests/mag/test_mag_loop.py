@@ -25,7 +25,8 @@ from pipeline.clock import Span
 from pipeline.dataset import check
 from pipeline.dataset.context import add_context
 from pipeline.dataset.quality import Quality
-from pipeline.testing.pulls import Result, compare_to_truth, judge_systematic, systematic_pulls
+from pipeline.testing.pulls import Result, compare_to_truth
+from pipeline.testing.systematic import judge_systematic, systematic_pulls
 
 WIDTHS = {"mag.field_1s": 1.0, "mag.field_60s": 60.0}
 VECTORS = {"b_payload", "b_j2000", "b_pc", "b_ss"}

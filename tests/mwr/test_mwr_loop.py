@@ -25,7 +25,8 @@ from mwr_scene import (
 
 from instruments.mwr import INSTRUMENT, radiometer
 from pipeline.clock import Span
-from pipeline.testing.pulls import compare_to_truth, judge_systematic, systematic_pulls
+from pipeline.testing.pulls import compare_to_truth
+from pipeline.testing.systematic import judge_systematic, systematic_pulls
 
 TA = "mwr.antenna_temperature"
 

@@ -20,7 +20,7 @@ from pipeline.dataset import check
 from pipeline.dataset.context import add_context
 from pipeline.dataset.quality import Quality
 from pipeline.instrument import Granule
-from pipeline.testing.pulls import judge_systematic, systematic_pulls
+from pipeline.testing.systematic import judge_systematic, systematic_pulls
 
 
 def quiet(loop: Loop) -> str:

@@ -14,7 +14,8 @@ from scipy import stats
 from pipeline.dataset.quality import CONDITIONS, Quality
 from pipeline.dataset.schema import Schema, Uncertainty, Variable
 from pipeline.testing import distributions
-from pipeline.testing.pulls import Result, compare_to_truth, judge_systematic, systematic_pulls
+from pipeline.testing.pulls import Result, compare_to_truth
+from pipeline.testing.systematic import judge_systematic, systematic_pulls
 
 N = 20_000
 ET = 525574312.0 + np.arange(N) / 64
@@ -254,7 +255,7 @@ def test_circumstances_do_not_disqualify() -> None:
 
 
 def test_big_variables_are_thinned(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.testing.pulls.MOST_SAMPLES", 3 * N)
+    monkeypatch.setattr("pipeline.testing.samples.MOST_SAMPLES", 3 * N)
     rng = np.random.default_rng(0)
     true = np.repeat(SIGNAL[:, None], 10, axis=1)
     product = dataset(x=true + rng.normal(0, 1, true.shape), x_random=np.ones(true.shape))

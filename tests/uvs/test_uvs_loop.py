@@ -20,7 +20,7 @@ from instruments.uvs.layout import SLIT_BINS
 from instruments.uvs.schemas import BROKEN
 from instruments.uvs.tables import Tables
 from pipeline.clock import Span
-from pipeline.testing.pulls import systematic_pulls
+from pipeline.testing.systematic import systematic_pulls
 
 SPECTRUM = {"radiance", "counts"}
 

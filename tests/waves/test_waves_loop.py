@@ -17,7 +17,8 @@ from instruments.waves import INSTRUMENT, calibrate, simulate, transfer
 from instruments.waves.layout import BURSTS, LFR_LO
 from pipeline.dataset.quality import Quality
 from pipeline.scene.waves import WaveScene, Whistler
-from pipeline.testing.pulls import Result, compare_to_truth, systematic_pulls
+from pipeline.testing.pulls import Result, compare_to_truth
+from pipeline.testing.systematic import systematic_pulls
 
 STEPS = {
     "waves.survey": "survey_from_telemetry",
