@@ -13,16 +13,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import perijove  # noqa: F401  (claims the project's package names)
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 
-from flows.pass_flow import carry_out_here
+import perijove  # noqa: F401  (claims the project's package names)
+from flows.artifacts import show_outcome
+from flows.pass_flow import inside_flow
 from pipeline.errors import PerijoveError
 from pipeline.runs.arrivals import FOLDER, last_arrival
-from pipeline.runs.run import Request, carry_out, exit_status, prepare
+from pipeline.runs.record import exit_status
+from pipeline.runs.run import Request, carry_out, prepare
 from pipeline.runs.store import Store
 from pipeline.runs.summary import sentence
 
@@ -94,10 +96,11 @@ def calibrate_pass(
         settings=dict(settings or {}),
     )
     try:
-        record = carry_out(prepare(request), carry_out_here(place.workers, place.address, place.timeout))
+        record = carry_out(prepare(request), inside_flow(place.workers, place.address, place.timeout))
     except PerijoveError as error:
         log.error("PJ%02d: %s", pass_number, error)
         return Failed(message=str(error))
+    show_outcome(record)
     said = sentence(record)
     for bad in record["quarantined"]:
         log.warning("PJ%02d: not usable: %s", pass_number, bad["reason"])

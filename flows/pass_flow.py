@@ -15,12 +15,13 @@ from prefect.cache_policies import NO_CACHE
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
+from flows.artifacts import Shown
 from flows.cluster import OnDask, cluster
 from flows.server import prefect_api
 from flows.signals import exit_at_once
 from pipeline.runs.execute import Made
 from pipeline.runs.plan import Plan
-from pipeline.runs.run import MakeRound, Progress, Session, make_if_ready
+from pipeline.runs.run import Engine, MakeRound, Progress, Session, make_if_ready
 
 
 def run_pass(
@@ -59,6 +60,17 @@ def run_pass(
         # A synchronous flow waits a second for its heartbeat to end; the pass needs none.
         with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
             pass_flow(session.pass_.number)
+
+
+def inside_flow(workers: int, address: str | None, timeout: float | None) -> Engine:
+    """An engine for use within a flow that runs already: its tasks are that flow's."""
+
+    def engine(session: Session, plan: Plan, rounds: Callable[[MakeRound], None]) -> None:
+        with cluster(workers, address) as client, Shown(plan) as shown:
+            executor = OnDask(client.result())
+            rounds(lambda round_plan: _round(round_plan, session, executor, shown.update, timeout))
+
+    return engine
 
 
 def _round(

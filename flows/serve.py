@@ -6,32 +6,34 @@ schedule made from the table of perijoves, by the watch for every pass that some
 
 from __future__ import annotations
 
+import asyncio
 import datetime
-import json
 import logging
 import os
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from prefect import serve as run_deployments
 from prefect.deployments import run_deployment
-from prefect.deployments.runner import EntrypointType
+from prefect.deployments.runner import RunnerDeployment
+from prefect.runner import Runner
 from prefect.schedules import Schedule
 from prefect.settings import PREFECT_API_URL, PREFECT_UI_API_URL, temporary_settings
+from prefect.types.entrypoint import EntrypointType
 
 from flows.deployed import calibrate_pass
 from flows.server import Server
 from pipeline.clock import format_utc
 from pipeline.passes import passes
-from pipeline.runs.arrivals import Arrivals, newest
-from pipeline.runs.store import Store, write_aside
+from pipeline.runs.arrivals import Arrivals, newest, tell_refused
+from pipeline.runs.log import NAME as LOGGER
+from pipeline.runs.store import Store
 
 NAME = "perijove"
 DEPLOYMENT = f"perijove pass/{NAME}"
-REFUSED = "refused.json"
-log = logging.getLogger("perijove.serve")
+log = logging.getLogger(LOGGER)
 
 
 def schedules(first: float, every: float, repeat: float, now: datetime.datetime) -> list[Schedule]:
@@ -97,8 +99,7 @@ class Watch(threading.Thread):
         for path, reason in refused.items():
             if self._reported.get(path) != reason:
                 log.warning("not taken: %s", reason)
-        document = [{"path": str(path), "reason": reason} for path, reason in sorted(refused.items())]
-        write_aside(self.arrivals.store.root / "arrived" / REFUSED, json.dumps(document, indent=1).encode())
+        tell_refused(self.arrivals.store, refused)
         self._reported = dict(refused)
 
 
@@ -119,9 +120,29 @@ def _server(port: int) -> Iterator[str]:
         yield str(PREFECT_API_URL.value())
         return
     url = f"http://127.0.0.1:{port}/api"
-    with temporary_settings({PREFECT_UI_API_URL: url}), Server(port=port, scheduling=True):
-        with temporary_settings({PREFECT_API_URL: url}):
-            yield url
+    with (
+        temporary_settings({PREFECT_UI_API_URL: url}),
+        Server(port=port, scheduling=True),
+        temporary_settings({PREFECT_API_URL: url}),
+    ):
+        yield url
+
+
+class _Runner(Runner):
+    """Prefect's, whose own answer to SIGTERM ends in a traceback."""
+
+    def handle_sigterm(self, *_: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+
+async def _run(deployment: RunnerDeployment, at_once: int) -> None:
+    """Run what is scheduled until a signal: runs that go on are ended then, and recorded as interrupted."""
+    runner = _Runner(pause_on_shutdown=True, limit=at_once)
+    await runner.aadd_deployment(deployment)
+    try:
+        await runner.start()
+    except asyncio.CancelledError:
+        log.info("ended")
 
 
 def serve(
@@ -144,10 +165,11 @@ def serve(
         deployment = calibrate_pass.to_deployment(
             NAME, schedules=made, paused=False, entrypoint_type=EntrypointType.MODULE_PATH
         )
+        assert isinstance(deployment, RunnerDeployment)
         log.info("serving %s at %s; %d passes scheduled", DEPLOYMENT, url, len(made))
         watch.start()
         try:
-            run_deployments(deployment, print_starting_message=False, limit=at_once)
+            asyncio.run(_run(deployment, at_once))
         finally:
             watch.ended.set()
             watch.join(10.0)

@@ -15,7 +15,9 @@ from typing import Any, Literal
 import click
 
 from pipeline.errors import InputError, PerijoveError, StoreError
-from pipeline.options import JSON, PASS, REQUEST, STORE, WORKERS
+from pipeline.options import DURATION, JSON, PASS, REQUEST, STORE, WORKERS
+
+KINDS = ["passes", "instruments", "products", "runs", "arrivals", "tables", "contexts"]
 
 
 class _Commands(click.Group):
@@ -111,7 +113,7 @@ def run(as_json: bool, workers: int, address: str | None, timeout: float, **opti
     """Make the calibrated products of pass PJ from raw data."""
     from pipeline.notebook import shown_record
     from pipeline.report import terminal
-    from pipeline.runs.run import exit_status
+    from pipeline.runs.record import exit_status
 
     record = _run(_request(**options), workers, address, timeout)
     _print(shown_record(record), as_json, terminal.show_run)
@@ -145,6 +147,45 @@ def plan(as_json: bool, **options: Any) -> None:
     from pipeline.report import terminal
 
     _print(notebook.plan_of(_request(**options)), as_json, terminal.show_plan)
+
+
+@cli.command()
+@click.option("--arrivals", required=True, type=click.Path(path_type=Path), help="Folder in which raw data arrive.")
+@click.option("--kernels", type=click.Path(path_type=Path), help="Folder of SPICE kernels, or a meta-kernel.")
+@click.option("--first", type=DURATION, default="3d", show_default=True, help="From closest approach to the first run.")
+@click.option("--every", type=DURATION, default="1d", show_default=True, help="Between runs.")
+@click.option("--repeat", type=DURATION, default="60d", show_default=True, help="From the first run to the last.")
+@click.option("--quiet", type=DURATION, default="14d", show_default=True,
+              help="Without arrivals for so long, scheduled runs of a pass have nothing to do.")  # fmt: skip
+@click.option(
+    "--poll", type=DURATION, default="30s", show_default=True, help="Between looks at the folder of arrivals."
+)
+@click.option("--patience", type=DURATION, default="1d", show_default=True,
+              help="How long incomplete files may rest before they are reported.")  # fmt: skip
+@click.option("--port", type=click.IntRange(1, 65535), default=4200, show_default=True,
+              help="Of Prefect's server on this machine, unless PREFECT_API_URL names another.")  # fmt: skip
+@click.option("--at-once", type=click.IntRange(1), default=1, show_default=True, help="Passes run at a time.")
+@STORE
+@WORKERS
+def serve(arrivals: Path, store: Path, **options: Any) -> None:
+    """Run passes as their raw data arrive: by schedule, on arrival, and by hand from Prefect's interface."""
+    from pipeline.runs.arrivals import Arrivals
+    from pipeline.runs.log import show_log
+    from pipeline.runs.run import clock_of
+    from pipeline.runs.store import Store
+
+    show_log()
+    kernels = options["kernels"].resolve() if options["kernels"] else None
+    watched = Arrivals(arrivals, Store(store).prepare(), clock_of(kernels), options["patience"])
+    from flows.settings import prepare_environment
+
+    prepare_environment(watched.store.root, served=True)
+    from flows.deployed import Place
+    from flows.serve import serve as body
+
+    place = {name: options[name] for name in ("workers", "address", "timeout", "quiet")}
+    Place(str(watched.store.root), str(kernels) if kernels else None, **place).announce()
+    body(watched, **{name: options[name] for name in ("port", "poll", "first", "every", "repeat", "at_once")})
 
 
 @cli.command()
@@ -225,12 +266,12 @@ def compare(first: str, second: str, store: Path, as_json: bool) -> None:
 
 
 @cli.command(name="list")
-@click.argument("what", type=click.Choice(["passes", "instruments", "products", "runs", "tables", "contexts"]))
+@click.argument("what", type=click.Choice(KINDS))
 @STORE
 @click.option("--context", default="default", show_default=True, help="For tables: the context.")
 @JSON
 def list_(what: str, store: Path, context: str, as_json: bool) -> None:
-    """List passes, instruments, products, runs, tables or contexts."""
+    """List passes, instruments, products, runs, arrivals, tables or contexts."""
     from pipeline.report import terminal
     from pipeline.runs.listing import listing
 

@@ -22,7 +22,8 @@ from pipeline.passes import pass_of
 from pipeline.runs.compare import compare_runs
 from pipeline.runs.execute import Executor, InProcess
 from pipeline.runs.listing import et_of, library_of
-from pipeline.runs.run import Request, Session, absent_entry, carry_out, prepare, product_entry, with_executor
+from pipeline.runs.record import absent_entry, product_entry
+from pipeline.runs.run import Request, Session, carry_out, prepare, with_executor
 from pipeline.runs.store import Store, default_store
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,21 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+class _Duration(click.ParamType):
+    """Seconds, or a number with a unit: ``90m``, ``12h``, ``3d``."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, float):
+            return value
+        match = re.fullmatch(r"(\d+(?:\.\d*)?)\s*([smhd]?)", str(value))
+        if match is None:
+            self.fail(f"{value!r} is no duration; one looks like 600, 90m, 12h or 3d", param, ctx)
+        return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
+
+
+DURATION = _Duration()
 STORE = click.option(
     "--store",
     type=click.Path(path_type=Path),

@@ -33,6 +33,7 @@ from pipeline.runs.store import Store, copy_checked, write_aside
 
 FOLDER = "arrived"
 RECORD = "delivery.json"
+REFUSED = "refused.json"
 # What labels point at for the layout of their tables comes along with every granule of its tree.
 LAYOUTS = (".FMT",)
 _MANIFEST = re.compile(r".*(?:md5|sha256|checksum|manifest).*\.(?:txt|tab|lst|md5|sha256)|.*\.(?:md5|sha256)", re.I)
@@ -52,11 +53,13 @@ class Delivery:
     number : of the folder below ``arrived``.
     passes : to which its granules belong.
     granules : as its record lists them.
+    taken : UTC.
     """
 
     number: int
     passes: tuple[int, ...]
     granules: list[dict[str, Any]]
+    taken: datetime.datetime
 
 
 class Arrivals:
@@ -165,8 +168,13 @@ class Arrivals:
             known = {(g["format"], g["granule"]) for d in deliveries(self.store) for g in d.granules}
             for entry in described:
                 entry["replaces"] = (entry["format"], entry["granule"]) in known
-            taken = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-            record = {"delivery": number, "taken": taken, "from": str(self.folder), "granules": described}
+            taken = datetime.datetime.now(datetime.UTC)
+            record = {
+                "delivery": number,
+                "taken": taken.isoformat(timespec="seconds"),
+                "from": str(self.folder),
+                "granules": described,
+            }
             try:
                 for path, digest in self._files(described).items():
                     copy_checked(self.folder / path, aside / path, digest)
@@ -178,7 +186,7 @@ class Arrivals:
             finally:
                 shutil.rmtree(aside, ignore_errors=True)
         self._known |= {_content(g) for g in described}
-        return Delivery(number, tuple(sorted({g["pass"] for g in described})), described)
+        return Delivery(number, tuple(sorted({g["pass"] for g in described})), described, taken)
 
     def _files(self, described: Iterable[dict[str, Any]]) -> dict[str, str]:
         """Files to copy with their hashes: those of the granules, and the layouts of tables near them."""
@@ -229,7 +237,8 @@ def deliveries(store: Store) -> list[Delivery]:
             record = json.loads(path.read_bytes())
             granules = record["granules"]
             passes = tuple(sorted({g["pass"] for g in granules}))
-            found.append(Delivery(int(record["delivery"]), passes, granules))
+            taken = datetime.datetime.fromisoformat(record["taken"])
+            found.append(Delivery(int(record["delivery"]), passes, granules, taken))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise StoreError(f"{path}: damaged record of a delivery ({error})") from error
     return found
@@ -238,3 +247,24 @@ def deliveries(store: Store) -> list[Delivery]:
 def newest(store: Store, pass_number: int) -> int:
     """Number of the newest delivery for a pass; 0 if there is none."""
     return max((d.number for d in deliveries(store) if pass_number in d.passes), default=0)
+
+
+def last_arrival(store: Store, pass_number: int) -> datetime.datetime | None:
+    """When something arrived last for a pass."""
+    return max((d.taken for d in deliveries(store) if pass_number in d.passes), default=None)
+
+
+def refused(store: Store) -> list[dict[str, str]]:
+    """What the last watch did not take: ``[{"path", "reason"}]``."""
+    path = store.root / FOLDER / REFUSED
+    try:
+        told: list[dict[str, str]] = json.loads(path.read_bytes()) if path.exists() else []
+    except ValueError as error:
+        raise StoreError(f"{path}: damaged ({error}); delete it to go on") from error
+    return told
+
+
+def tell_refused(store: Store, reasons: dict[Path, str]) -> None:
+    """Write down what is not taken, for `refused`."""
+    document = [{"path": str(path), "reason": reason} for path, reason in sorted(reasons.items())]
+    write_aside(store.root / FOLDER / REFUSED, json.dumps(document, indent=1).encode())

@@ -10,7 +10,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -22,6 +22,7 @@ from pipeline import registry
 from pipeline.clock import Sclk, Span
 from pipeline.dataset import check, netcdf
 from pipeline.dataset.context import add_context
+from pipeline.dataset.summary import covers, flag_shares
 from pipeline.errors import CalibrationError, InputError, PerijoveError
 from pipeline.geometry import Geometry
 from pipeline.instrument import Granule, Instrument, Step
@@ -230,6 +231,8 @@ class Made:
     peak_mb: float = 0.0
     reason: str | None = None
     bad_file: str | None = None
+    flagged: dict[str, float] = field(default_factory=dict)
+    covers: list[list[float]] = field(default_factory=list)
 
 
 def make_product(
@@ -270,7 +273,7 @@ def make_product(
             return failed(f"{what} in this span")
         attrs = attributes_of(planned, plan)
         joined = executor.submit(finish_product, planned.path, paths, planned.product.name, attrs)
-        sha256, size = executor.result(joined, timeout)
+        finished = executor.result(joined, timeout)
     except InputError as error:
         return failed(str(error), "quarantined", str(error.path))
     except PerijoveError as error:
@@ -280,7 +283,8 @@ def make_product(
     finally:
         shutil.rmtree(store.work_folder(planned.key), ignore_errors=True)
     peak = max(d.peak_mb for d in done)
-    return Made("made", time.perf_counter() - started, sha256, size, len(jobs), sum(d.records for d in done), peak)
+    seconds, records = time.perf_counter() - started, sum(d.records for d in done)
+    return Made("made", seconds, segments=len(jobs), records=records, peak_mb=peak, **finished)
 
 
 # Segments submitted ahead of the oldest unfinished one: enough to keep workers busy, few enough to bound what waits.
@@ -301,12 +305,13 @@ def _in_order(executor: Executor, jobs: list[SegmentJob], timeout: float | None)
         raise
 
 
-def finish_product(path: Path, segments: list[Path], product_name: str, attrs: dict[str, Any]) -> tuple[str, int]:
-    """Join the segments into the product's file; returns its SHA-256 and size. Runs where segments run."""
+def finish_product(path: Path, segments: list[Path], product_name: str, attrs: dict[str, Any]) -> dict[str, Any]:
+    """Join the segments into the product's file; returns what `Made` says of it. Runs where segments run."""
     _, product = registry.product_type(product_name)
     path.parent.mkdir(parents=True, exist_ok=True)
     netcdf.assemble(path, segments, product.schema, attrs)
-    return file_sha256(path), path.stat().st_size
+    described = {"flagged": flag_shares(path), "covers": covers(path)}
+    return {"sha256": file_sha256(path), "size": path.stat().st_size, **described}
 
 
 def attributes_of(planned: Planned, plan: Plan) -> dict[str, Any]:
