@@ -5,7 +5,6 @@ Only paths, keys and small plain objects travel; arrays stay in files. What a wo
 
 from __future__ import annotations
 
-import resource
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -23,11 +22,12 @@ from pipeline.clock import Sclk, Span
 from pipeline.dataset import check, netcdf
 from pipeline.dataset.context import add_context
 from pipeline.dataset.summary import covers, flag_shares
-from pipeline.errors import CalibrationError, InputError, PerijoveError
+from pipeline.errors import CalibrationError, InputError, PerijoveError, SchedulerLostError, WorkerLostError
 from pipeline.geometry import Geometry
 from pipeline.instrument import Granule, Instrument, Step
 from pipeline.passes import get_pass
 from pipeline.runs.keys import canonical, file_sha256
+from pipeline.runs.monitor import forget_peak, peak_mb
 from pipeline.runs.plan import Input, Plan, Planned
 from pipeline.runs.store import Store
 
@@ -148,6 +148,7 @@ def compute_segment(job: SegmentJob) -> SegmentDone:
         if a raw file cannot be used.
     """
     started = time.perf_counter()
+    forget_peak()
     instrument, product = registry.product_type(job.product)
     step = next(s for s in instrument.steps_for(job.product) if s.name == job.step)
     arguments = _arguments(job, instrument, step)
@@ -157,14 +158,14 @@ def compute_segment(job: SegmentJob) -> SegmentDone:
         et = dataset["et"].values
         dataset = dataset.isel({index: (et >= job.span.start) & (et < job.span.stop)})
     if dataset is None or (index and dataset.sizes[index] == 0):
-        return SegmentDone(None, 0, time.perf_counter() - started, _peak_mb())
+        return SegmentDone(None, 0, time.perf_counter() - started, peak_mb())
     if product.schema.context:
         dataset = add_context(dataset, product.schema, _geometry(job), job.clock)
     dataset = check.finish(dataset, product.schema, instrument.flags, {})
     check.check(dataset, product.schema, instrument.flags)
     netcdf.write_segment(job.out, dataset, product.schema)
     records = dataset.sizes[index] if index else 1
-    return SegmentDone(job.out, records, time.perf_counter() - started, _peak_mb())
+    return SegmentDone(job.out, records, time.perf_counter() - started, peak_mb())
 
 
 def _arguments(job: SegmentJob, instrument: Instrument, step: Step) -> list[Any] | None:
@@ -214,10 +215,6 @@ def _geometry(job: SegmentJob) -> Geometry:
     return _load_geometry(job.geometry)
 
 
-def _peak_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
 @dataclass(frozen=True)
 class Made:
     """Outcome of one product: ``made``, ``failed`` or ``quarantined``."""
@@ -254,7 +251,13 @@ def make_product(
     Returns
     -------
     Made
-        ``failed`` with its reason if the step or the data did not allow it; never raises for that.
+        ``failed`` with its reason if the step or the data did not allow it, ``quarantined`` if its raw data cannot be
+        read or it takes its worker process with it; never raises for that.
+
+    Raises
+    ------
+    SchedulerLostError
+        if nothing at all can be made any more.
     """
     started = time.perf_counter()
 
@@ -276,6 +279,10 @@ def make_product(
         finished = executor.result(joined, timeout)
     except InputError as error:
         return failed(str(error), "quarantined", str(error.path))
+    except SchedulerLostError:
+        raise
+    except WorkerLostError as error:
+        return failed(f"step {planned.step.name}: {error}", "quarantined")
     except PerijoveError as error:
         return failed(f"step {planned.step.name}: {error}")
     except Exception as error:  # a defect of a step must not take the other products with it
