@@ -171,7 +171,8 @@ def plan_of(request: Request) -> dict[str, Any]:
 def plan_all(options: dict[str, Any]) -> dict[str, Any]:
     """What a request for every pass of a store would make: ``{"passes": [...], "make": N, "keep": N}``.
 
-    An entry is a pass's plan with ``pass`` and ``error``. A pass whose raw data or tables cannot be had any more has its reason as ``error``; the others are planned.
+    An entry is a pass's plan with ``pass`` and ``error``: why its raw data or tables cannot be had any more; the others
+    are planned.
     """
     planned: list[dict[str, Any]] = []
     for request in requests_of_all(options):

@@ -51,8 +51,8 @@ MIDNIGHT = 43200.0
 # By how much the two columns of time may differ; UTC is printed to 1 ms.
 TIME_TOLERANCE = 0.5
 _HEADER_LIMIT = 1 << 16
-# No column has larger numbers: words of telemetry, seconds of the clock, kelvin. What is beyond is unreadable.
-LARGEST = 2.0**31
+# No column has larger numbers: seconds of a clock; words of telemetry, kelvin, degrees. What is beyond is unreadable.
+LARGEST_TIME, LARGEST = 2.0**31, 1e7
 _LINE_LIMIT = 1 << 14
 
 
@@ -233,7 +233,8 @@ def _parse(file: _File, low: int, high: int) -> tuple[Floats, NDArray[np.int32]]
         bad = (np.isnan(numbers) & (words != "").to_numpy()).sum(axis=1).astype(np.int32)
     if len(numbers) != rows:
         raise _bad_row(file, text, low, len(names))
-    absurd = np.abs(numbers) > LARGEST
+    limits = [LARGEST_TIME if names[k].startswith("t_") else LARGEST for k in use]
+    absurd = np.abs(numbers) > limits
     if absurd.any():
         numbers[absurd] = np.nan
         bad += absurd.sum(axis=1, dtype=np.int32)
