@@ -6,15 +6,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from instruments.jade import calibrate, flux, moments, quicklook
-from instruments.jade.level3 import LEVEL_3
-from instruments.jade.raw import ELECTRON_DATA, ION_DATA
+from instruments.jade import archive, calibrate, flux, ion_moments, moments, quicklook, tof
+from instruments.jade.level3 import LEVEL_3, LEVEL_3_IONS
+from instruments.jade.raw import ELECTRON_DATA, ION_DATA, LOGICAL_DATA, TOF_DATA
 from instruments.jade.schemas import (
     ELECTRON_FLUX,
     ELECTRON_MOMENTS,
     ELECTRON_RATE,
     FLAGS,
     ION_FLUX,
+    ION_LOGICALS,
+    ION_MASSES,
     ION_MOMENTS,
     ION_RATE,
 )
@@ -36,7 +38,7 @@ def _simulate(scene: Scene, raw_folder: Path, scale: Literal["demo", "full"], rn
 INSTRUMENT = Instrument(
     name="jade",
     title="JADE, electrons and ions of the auroral plasma",
-    formats=(ELECTRON_DATA, ION_DATA, LEVEL_3),
+    formats=(ELECTRON_DATA, ION_DATA, LOGICAL_DATA, TOF_DATA, LEVEL_3, LEVEL_3_IONS),
     products=(
         ProductType("jade.electron_rate", "Electron count rates", "pass", ELECTRON_RATE, segment=300.0),
         ProductType("jade.electron_flux", "Electron fluxes and pitch angles", "pass", ELECTRON_FLUX, segment=300.0),
@@ -44,15 +46,20 @@ INSTRUMENT = Instrument(
         ProductType("jade.ion_rate", "Count rates of ion species", "pass", ION_RATE, segment=1200.0),
         ProductType("jade.ion_flux", "Fluxes and pitch angles of ion species", "pass", ION_FLUX, segment=1200.0),
         ProductType("jade.ion_moments", "Moments of ion species", "pass", ION_MOMENTS, segment=1200.0),
+        ProductType("jade.ion_logicals", "Logical counters, efficiencies", "pass", ION_LOGICALS, segment=1200.0),
+        ProductType("jade.ion_masses", "Times of flight, fluxes of masses", "pass", ION_MASSES, segment=1200.0),
     ),
     steps=(
         calibrate.electron_rate,
-        calibrate.electron_rate_from_archive,
+        archive.electron_rate_from_archive,
         calibrate.ion_rate,
+        archive.ion_rate_from_archive,
         flux.electron_flux,
         flux.ion_flux,
         moments.electron_moments,
-        moments.ion_moments,
+        ion_moments.ion_moments,
+        tof.ion_logicals,
+        tof.ion_masses,
     ),
     tables=Path(__file__).resolve().parents[2] / "calibration" / "tables" / "jade",
     flags=FLAGS,
@@ -66,6 +73,7 @@ INSTRUMENT = Instrument(
             ("jade.electron_moments", "jade.ion_moments"),
             quicklook.moments,
         ),
+        Quicklook("jade-masses", "Times of flight and fluxes of masses", ("jade.ion_masses",), quicklook.masses),
     ),
     simulate=_simulate,
 )

@@ -1,4 +1,4 @@
-"""Steps from level 2 (or level 3) to count rates and fluxes of electrons and ions (README.md, "Algorithm")."""
+"""Steps from level 2 to count rates of electrons and ions (README.md, "Algorithm")."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from instruments.jade import chain, looks
 from instruments.jade.chain import Array
 from instruments.jade.layout import ANODES, BACKGROUND_ANODES, ENERGIES, ION_LOOKS, ION_STEPS
 from instruments.jade.quality import issue_flags, voltages
-from instruments.jade.schemas import BACKGROUND_KEPT, BY_TABLE, E300, FIELD_WRONG, UNOBSERVED, flag
+from instruments.jade.schemas import BACKGROUND_KEPT, BY_TABLE, E300, UNOBSERVED, flag
 from pipeline.clock import Span
 from pipeline.dataset.quality import Quality
 from pipeline.geometry import Geometry
 from pipeline.instrument import Raw, step
+from pipeline.particles.counting import along_axis, along_time, correct_dead_time, counted, expected_counts
 
 # What lies around a sample and tells what it expects: steps of energy, records of high rate, sectors of low rate; of
 # ions accumulations, and the seconds these may be away.
@@ -57,7 +58,7 @@ def electron_rate(
     live = float(timing["live"].value[JADE_E])
     views = looks.electron_views(mode, seconds, et, active_sensor(raw), look_electrons, geometry)
     exposure = np.concatenate([views.sum(axis=3) * live, _background_exposure(raw, live)], axis=2)
-    expected = chain.expected_counts(counts, exposure, electrons_around(counts, exposure, et, mode))
+    expected = expected_counts(counts, exposure, electrons_around(counts, exposure, et, mode))
     measured = rates(mean, expected, width, exposure, timing, JADE_E)
     rate, sigma, dead = (a[:, :, :ANODES] for a in measured[:3])
     saturated = measured[3][:, :, :ANODES]
@@ -82,53 +83,12 @@ def electron_rate(
         "rate_structured": np.broadcast_to(structured[:, None, :], rate.shape),
         "exposure": exposure[:, :, :ANODES],
     }
-    dataset = _assembled("et", sizes, quality, et, chain.energies(energy_electrons)[0], azimuth, elevation, raw)
+    dataset = assembled("et", sizes, quality, et, chain.energies(energy_electrons)[0], azimuth, elevation, raw)
     return dataset.assign(
         background=(("et", "look"), level),
         background_error=(("et", "look"), structured),
         mcp_voltage=(("et", "sensor"), volts),
     ).assign_attrs(counted(raw, span))
-
-
-@step(produces="jade.electron_rate", over="segment", version=1)
-def electron_rate_from_archive(
-    raw: Annotated[xr.Dataset, Raw("jade.l30_electrons")],
-    geometry: Geometry,
-    span: Span,
-    timing: Table,
-    look_electrons: Table,
-) -> xr.Dataset:
-    """Electron count rates as level 3 of the archive gives them; it states neither counts nor systematic errors.
-
-    The uncertainty of the counting time is added; the archive's sigma is the random one.
-    """
-    et, mode, rate = raw["et"].values, raw["mode"].values, raw["rate"].values
-    live = float(timing["live"].value[JADE_E])
-    sensor = np.zeros(et.shape, np.intp)
-    views = looks.electron_views(mode, raw["accumulation"].values, et, sensor, look_electrons, geometry)
-    missing = np.isnan(rate) | np.isnan(raw["rate_sigma"].values)
-    quality = issue_flags(raw["issues"].values, mode)[:, None, None] | flag(missing, Quality.MISSING)
-    quality |= flag(raw["source_background"].values == 0, BACKGROUND_KEPT.mask)[:, None, None]
-    quality |= flag(raw["mag_wrong"].values, FIELD_WRONG.mask)[:, None, None]
-    sizes = {
-        "rate": rate,
-        "rate_random": raw["rate_sigma"].values,
-        "rate_systematic": np.abs(rate) * float(timing["live"].sigma[JADE_E]) / live,
-        "rate_structured": np.nan_to_num(raw["background_sigma"].values),
-        "exposure": views.sum(axis=3) * live,
-    }
-    middle = (ENERGIES - 1) // 2
-    azimuth, elevation = (raw[n].values[:, middle] for n in ("azimuth", "elevation"))
-    energy = raw["energy"].values[:, :, 0]
-    dataset = _assembled("et", sizes, quality, et, energy, azimuth, elevation, raw)
-    volts = raw["mcp_voltage"].values
-    wrong = int(raw["mag_wrong"].values[span.contains(et)].sum())
-    return dataset.assign(
-        background=(("et", "look"), raw["background"].values.mean(axis=1)),
-        background_error=(("et", "look"), raw["background_sigma"].values.mean(axis=1)),
-        mcp_voltage=(("et", "sensor"), np.broadcast_to(volts, (et.size, SENSORS))),
-        mag_vector=(("et", "xyz"), raw["mag_vector"].values),
-    ).assign_attrs(counted(raw, span), records_mag_vector_wrong=wrong)
 
 
 @step(produces="jade.ion_rate", over="segment", halo=IONS_REACH, version=1)
@@ -153,9 +113,7 @@ def ion_rate(
     live = float(timing["live"].value[JADE_I])
     views = looks.ion_views(seconds, et, look_ions, geometry)
     exposure = np.where(here, views.sum(axis=3) * live, 0.0)
-    expected = chain.expected_counts(
-        counts, exposure, ions_around(counts, exposure, et, raw["species"].values, look_ions)
-    )
+    expected = expected_counts(counts, exposure, ions_around(counts, exposure, et, raw["species"].values, look_ions))
     rate, sigma, dead, saturated = rates(mean, expected, width, exposure, timing, JADE_I)
     level, doubt = (float(a[JADE_I]) for a in (background["unmeasured"].value, background["unmeasured"].sigma))
     quality = issue_flags(raw["issues"].values, raw["mode"].values)[:, None, None] | np.zeros(rate.shape, np.uint32)
@@ -173,7 +131,7 @@ def ion_rate(
     }
     cells = looks.ion_looks(look_ions)
     angles = [np.broadcast_to(a, (et.size, ION_LOOKS)) for a in (cells.azimuth, cells.elevation)]
-    dataset = _assembled("record", sizes, quality, et, chain.energies(energy_ions)[0], angles[0], angles[1], raw)
+    dataset = assembled("record", sizes, quality, et, chain.energies(energy_ions)[0], angles[0], angles[1], raw)
     volts = voltages(raw["mcp_dac"].values[:, :1], mcp, slice(ION_PLATE, None))[:, 0]
     return dataset.assign(species=(("record",), raw["species"].values), mcp_voltage=(("record",), volts)).assign_attrs(
         counted(raw, span)
@@ -192,7 +150,7 @@ def rates(
     raw = counts / seen
     with np.errstate(invalid="ignore"):
         saturated = raw * tau > LARGEST_DEAD
-    rate = chain.correct_dead_time(raw, tau)
+    rate = correct_dead_time(raw, tau)
     slope = (1.0 - raw * tau) ** -2
     sigma = np.sqrt(expected + width**2 / 12.0) / seen * slope
     gone = np.isnan(rate)
@@ -240,8 +198,8 @@ def electrons_around(counts: Array, exposure: Array, et: Array, mode: NDArray[np
     hrs = mode == looks.HRS
     out = np.empty(counts.shape), np.empty(counts.shape)
     for target, array in zip(out, (counts, exposure), strict=True):
-        near = chain.along_energy(array, STEPS_AROUND)
-        target[hrs] = chain.along_time(near[hrs], et[hrs], AROUND, AROUND + 0.5)
+        near = along_axis(array, STEPS_AROUND, 1)
+        target[hrs] = along_time(near[hrs], et[hrs], AROUND, AROUND + 0.5)
         ring = near[~hrs][:, :, :ANODES]
         wide = sum(np.roll(ring, aside, axis=2) for aside in range(-SECTORS_AROUND, SECTORS_AROUND + 1))
         target[~hrs] = near[~hrs]
@@ -257,11 +215,11 @@ def ions_around(
     before, after = looks.ring_neighbours(look_ions)
     out = np.empty(counts.shape), np.empty(counts.shape)
     for target, array in zip(out, (counts, exposure), strict=True):
-        near = chain.along_energy(array, STEPS_AROUND)
+        near = along_axis(array, STEPS_AROUND, 1)
         near = near + near[:, :, before] + near[:, :, after]
         for one in np.unique(kind):
             own = kind == one
-            target[own] = chain.along_time(near[own], et[own], IONS_AROUND, IONS_REACH)
+            target[own] = along_time(near[own], et[own], IONS_AROUND, IONS_REACH)
         target -= array
     return out
 
@@ -291,7 +249,7 @@ def _interleaved(array: NDArray[Any]) -> NDArray[Any]:
     return np.swapaxes(array, 1, 2).reshape(array.shape[0], ENERGIES, ION_LOOKS)
 
 
-def _assembled(
+def assembled(
     index: str,
     values: dict[str, Array],
     quality: NDArray[np.uint32],
@@ -315,9 +273,3 @@ def _assembled(
     data["energy_per_charge"] = (index, "energy"), np.broadcast_to(energy, (et.size, ENERGIES))
     data["quality"] = dims, quality
     return xr.Dataset(data, coords={"et": (index, et)})
-
-
-def counted(raw: xr.Dataset, span: Span) -> dict[str, int]:
-    """How often each kind of thing happened to the raw records within a span."""
-    use = span.contains(raw["et_event"].values)
-    return dict(zip(raw["event"].values.tolist(), raw["events"].values[use].sum(axis=0).tolist(), strict=True))

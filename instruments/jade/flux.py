@@ -16,6 +16,7 @@ from instruments.jade.schemas import flag
 from pipeline.dataset.quality import Quality
 from pipeline.geometry import Geometry
 from pipeline.instrument import Product, step
+from pipeline.particles.pitch import pitch_angles
 
 SENSORS = BACKGROUND_ANODES
 
@@ -154,14 +155,14 @@ def with_pitch_angles(
         hrs = (mode == looks.HRS) if anodes is not None else np.zeros(et.shape, bool)
         inertial = np.einsum("nij,nlj->nli", looks.despun_to("J2000", et[~hrs], geometry), own[~hrs])
         times = np.broadcast_to(et[~hrs, None], inertial.shape[:2])
-        slow, doubt = looks.pitch_angles(inertial, times, field)
+        slow, doubt = pitch_angles(inertial, times, field)
         angle[~hrs], error[~hrs] = slow[:, None, :], doubt[:, None, :]
         if anodes is not None and hrs.any():
             times = looks.view_times(et[hrs], 1)[:, 0]
             turn = geometry.rotation(looks.SPACECRAFT, "J2000", times.ravel())
             seen = np.einsum("kij,lj->kli", turn, anodes).reshape(*times.shape, ANODES, 3)
             when = np.broadcast_to(times[:, :, None], seen.shape[:3])
-            angle[hrs], error[hrs] = looks.pitch_angles(seen, when, field)
+            angle[hrs], error[hrs] = pitch_angles(seen, when, field)
     unknown = np.isnan(angle) | np.isnan(error)
     missing = (dataset["quality"].values & np.uint32(Quality.MISSING)) != 0
     angle[unknown | missing], error[unknown | missing] = np.nan, np.nan

@@ -65,12 +65,6 @@ def efficient(table: dict[str, Array], energy: Array, volts: float, et: float, r
     )
 
 
-def counter(rate: Array, dead_time: float) -> Array:
-    """Counts per second of a counter that waits: each event takes its own mean waiting time and the dead time."""
-    waiting = 1.0 / np.maximum(rate, 1e-12)
-    return 1.0 / (waiting + dead_time)
-
-
 def packed(counts: NDArray[np.int64], lower: Array) -> NDArray[np.uint8]:
     """Codes of counts: the last whose lower edge is not above."""
     return (np.searchsorted(lower, counts, side="right") - 1).astype(np.uint8)
@@ -140,12 +134,6 @@ def ion_cells(known: Known) -> tuple[Array, Array]:
             )
     weights = np.outer(BAND_WEIGHTS, BAND_WEIGHTS).ravel() / 4.0
     return np.stack(out).reshape(78, 9, 3), weights
-
-
-def angle_between(flight: Array, field: Array) -> Array:
-    """Angles in degrees between vectors (..., 3), by the chord."""
-    a, b = (v / np.linalg.norm(v, axis=-1, keepdims=True) for v in (flight, field))
-    return np.asarray(np.degrees(2.0 * np.arctan2(np.linalg.norm(a - b, axis=-1), np.linalg.norm(a + b, axis=-1))))
 
 
 def relativistic_temperature(state: Plasma) -> Array:

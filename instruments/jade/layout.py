@@ -136,35 +136,51 @@ ARRAYS = (
     "BACKGROUND_SIGMA",
     *(f"{n}{s}" for n in ("DIM1_E", "DIM2_ELEVATION", "DIM2_AZIMUTH_DESPUN") for s in _CENTRED),
 )
-# Looks of each level 3 product, and its number of MCP voltages.
+
+
+@dataclass(frozen=True)
+class Level3Kind:
+    """A kind of level 3 product: directory, looks (or counters), voltages of plates, and the arrays of a record."""
+
+    folder: str
+    looks: int
+    voltages: int
+    arrays: tuple[str, ...] = ARRAYS
+
+
 L3_KINDS = {
-    "HRS_ELC_ALL": (ANODES, 3),
-    "HRS_ELC_TWO": (32, 2),
-    "LRS_ELC_ANY": (ANODES, 1),
-    "HRS_ION_ANY": (ION_LOOKS, 1),
-    "LRS_ION_ANY": (ION_LOOKS, 1),
+    "HRS_ELC_ALL": Level3Kind("ELECTRONS", ANODES, 3),
+    "HRS_ELC_TWO": Level3Kind("ELECTRONS", 32, 2),
+    "LRS_ELC_ANY": Level3Kind("ELECTRONS", ANODES, 1),
+    "HRS_ION_ANY": Level3Kind("ION_SPECIES", ION_LOOKS, 1),
+    "LRS_ION_ANY": Level3Kind("ION_SPECIES", ION_LOOKS, 1),
+    # Counters look nowhere: seven arrays.
+    "HLS_ION_LOG": Level3Kind("ION_LOGICALS", LOGICALS, 1, tuple(n for n in ARRAYS if not n.startswith("DIM2"))),
 }
 # Record sizes that real labels and readers of the archive state, by kind and version.
-RECORD_BYTES = {("LRS_ION_ANY", 2): 259_872, ("LRS_ELC_ANY", 3): 160_036}
+RECORD_BYTES = {("LRS_ION_ANY", 2): 259_872, ("LRS_ELC_ANY", 3): 160_036, ("HLS_ION_LOG", 4): 45_120}
 
 
 def level3(kind: str, version: int) -> Objects:
     """Objects of a level 3 ``CNT`` record in files of a version, 2 to 4.
 
     Versions 3 and 4 added objects; V04 replaced the flag of the dead time by a spare. Where ``MAG_VECTOR`` stands in
-    V04 is stated for HRS electrons (last); the other kinds are taken to have none.
+    V04 is stated for HRS electrons (last); the other kinds are taken to have none. Of the header of the logicals in V04
+    (320 bytes, if there are seven arrays) ten bytes are not known; they are named ``UNKNOWN``.
     """
-    looks, voltages = L3_KINDS[kind]
+    own = L3_KINDS[kind]
     dead = "SPARE_ZEROS" if version >= 4 else "SOURCE_DEAD_TIME"
     out: Objects = {**_HEAD, dead: ("u1", ()), **_SOURCES}
     if version >= 4:
         out |= _VERSIONS
-    out |= {**_PLACE, "MCP_VOLTAGE": ("<f4", (voltages,))}
+    out |= {**_PLACE, "MCP_VOLTAGE": ("<f4", (own.voltages,))}
     if version >= 3:
         out |= {"ISSUES": ("<u4", ())}
     if version >= 4:
         out |= {"TIMESTAMP_WHOLE": ("<u4", ()), "TIMESTAMP_SUB": ("<u2", ())}
-    out |= dict.fromkeys(ARRAYS, ("<f4", (ENERGIES, looks)))
+        if kind == "HLS_ION_LOG":
+            out |= {"UNKNOWN": ("u1", (10,))}
+    out |= dict.fromkeys(own.arrays, ("<f4", (ENERGIES, own.looks)))
     if kind == "HRS_ELC_ALL":
         out |= {"MAG_VECTOR": ("<f4", (3,))}
     return out

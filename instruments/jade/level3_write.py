@@ -1,7 +1,8 @@
-"""Electron rates as level 3 of the archive (README.md, "Level 3"); the reader is `level3`."""
+"""Rates as level 3 of the archive (README.md, "Level 3"); the readers are in `level3`."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from instruments.jade import looks
-from instruments.jade.layout import ANODES, ENERGIES, KINDS
+from instruments.jade.layout import ENERGIES, KINDS, L3_KINDS
 from instruments.jade.level3 import COUNTS_PER_SECOND, FILL
 from instruments.jade.raw_write import LEVEL_3, folder_of, write_level3
 from pipeline.clock import format_utc
@@ -21,7 +22,10 @@ Array = NDArray[np.float64]
 
 RADIUS = 71492.0
 MISSING_DATA = -1.0e31
-KIND = {looks.HRS: "HRS_ELC_ALL", looks.LRS: "LRS_ELC_ANY"}
+ELECTRONS = {looks.HRS: "HRS_ELC_ALL", looks.LRS: "LRS_ELC_ANY"}
+IONS = {looks.HRS: "HRS_ION_ANY", looks.LRS: "LRS_ION_ANY"}
+# SOURCE_BACKGROUND: the background anode; coefficients that do not depend on time.
+BY_ANODE, BY_COEFFICIENT = 1, 3
 _PARTS = {"": 0.0, "_UPPER": 0.5, "_LOWER": -0.5}
 
 
@@ -34,35 +38,83 @@ def write_electrons(root: Path, rate: xr.Dataset, geometry: Geometry, edges: Arr
     version : of the archive's layout, 3 or 4.
     """
     labels = []
-    day = np.array([t[:4] + t[5:8] for t in np.atleast_1d(format_utc(rate["et"].values, 0, day_of_year=True))])
-    for mode, kind in KIND.items():
-        for one in np.unique(day[rate["mode"].values == mode]):
-            part = rate.isel(et=(rate["mode"].values == mode) & (day == one))
-            folder = folder_of(root, LEVEL_3, str(one), "ELECTRONS")
-            columns = {**_header(part, geometry, kind), **_arrays(part, geometry, edges)}
-            labels.append(write_level3(folder, kind, str(one), columns, part.sizes["et"], version=version))
+    for kind, day, part in _files(rate, "et", ELECTRONS):
+        volts = part["mcp_voltage"].values
+        own = {
+            "PACKETID": KINDS[kind].packet,
+            "PACKET_SPECIES": -1,
+            "SOURCE_BACKGROUND": np.where((part["background"].values > 0).any(axis=1), BY_ANODE, 0),
+            "MCP_VOLTAGE": volts if kind == "HRS_ELC_ALL" else volts.max(axis=1)[:, None],
+            "BACKGROUND": part["background"].values[:, None, :],
+            "BACKGROUND_SIGMA": part["background_error"].values[:, None, :],
+        }
+        if kind == "HRS_ELC_ALL":
+            own["MAG_VECTOR"] = FILL
+        half = looks.SECTOR / 2.0
+        columns = {**_header(part, geometry), **_arrays(part, _turn(part, geometry), edges, half, half), **own}
+        labels.append(_written(root, kind, day, columns, part.sizes["et"], version))
     return labels
+
+
+def write_ions(
+    root: Path,
+    rate: xr.Dataset,
+    geometry: Geometry,
+    look: looks.IonLooks,
+    edges: Array,
+    background: tuple[float, float],
+    *,
+    version: int = 4,
+) -> list[Path]:
+    """Write ``jade.ion_rate`` as level 3 files below `root`, one for each mode and UTC day; returns the labels.
+
+    Parameters
+    ----------
+    look, edges : the look directions; edges of the energies per charge, V, descending (65).
+    background : level that was subtracted from the rates and its uncertainty, 1/s.
+    version : of the archive's layout, 2 to 4.
+    """
+    labels = []
+    for kind, day, part in _files(rate, "record", IONS):
+        own = {
+            "PACKETID": KINDS["LRS_ION_ANY"].packet,
+            "PACKET_SPECIES": part["species"].values,
+            "SOURCE_BACKGROUND": BY_COEFFICIENT,
+            "MCP_VOLTAGE": part["mcp_voltage"].values[:, None],
+            "BACKGROUND": background[0],
+            "BACKGROUND_SIGMA": background[1],
+        }
+        half = (look.azimuth_upper - look.azimuth_lower) / 2.0, (look.elevation_upper - look.elevation_lower) / 2.0
+        columns = {**_header(part, geometry), **_arrays(part, np.zeros(()), edges, *half), **own}
+        labels.append(_written(root, kind, day, columns, part.sizes["record"], version))
+    return labels
+
+
+def _files(rate: xr.Dataset, index: str, kinds: Mapping[int, str]) -> Iterator[tuple[str, str, xr.Dataset]]:
+    """Kind, day and records of each file."""
+    day = np.array([t[:4] + t[5:8] for t in np.atleast_1d(format_utc(rate["et"].values, 0, day_of_year=True))])
+    for mode, kind in kinds.items():
+        for one in np.unique(day[rate["mode"].values == mode]):
+            yield kind, str(one), rate.isel({index: (rate["mode"].values == mode) & (day == one)})
+
+
+def _written(root: Path, kind: str, day: str, columns: Mapping[str, Any], number: int, version: int) -> Path:
+    folder = folder_of(root, LEVEL_3, day, L3_KINDS[kind].folder)
+    return write_level3(folder, kind, day, columns, number, version=version)
 
 
 def _utc(et: Array) -> NDArray[np.bytes_]:
     return np.char.encode(np.atleast_1d(format_utc(et, 3, day_of_year=True)), "ascii")
 
 
-def _header(part: xr.Dataset, geometry: Geometry, kind: str) -> dict[str, Any]:
-    """Objects of the header: times, place, attitude."""
+def _header(part: xr.Dataset, geometry: Geometry) -> dict[str, Any]:
+    """Objects of the header that all kinds have: times, place, attitude."""
     et, length = part["et"].values, part["accumulation"].values.astype(float)
     out: dict[str, Any] = {
-        "PACKETID": KINDS[kind].packet,
         "PACKET_MODE": part["mode"].values,
-        "PACKET_SPECIES": -1,
         "ACCUMULATION_TIME": part["accumulation"].values,
         "DATA_UNITS": COUNTS_PER_SECOND,
-        "SOURCE_BACKGROUND": np.where((part["background"].values > 0).any(axis=1), 1, 0),
         "ISSUES": part["issues"].values,
-        "MCP_VOLTAGE": part["mcp_voltage"].values
-        if kind == "HRS_ELC_ALL"
-        else part["mcp_voltage"].values.max(1)[:, None],
-        "MAG_VECTOR": FILL,
     }
     for suffix, share in _PARTS.items():
         at = et + share * length
@@ -77,7 +129,7 @@ def _header(part: xr.Dataset, geometry: Geometry, kind: str) -> dict[str, Any]:
             f"SC_SPIN_PHASE{suffix}": geometry.spin_phase(at),
         }
     jss = geometry.rotation("J2000", "JUNO_JSS", et)
-    out |= {
+    return out | {
         "SC_POS_JUPITER_J2000XYZ": geometry.position("J2000", et),
         "SC_VEL_JUPITER_J2000XYZ": geometry.velocity("J2000", et),
         "SC_SPIN_PERIOD": 360.0 / ((geometry.spin_phase(et + 1.0) - geometry.spin_phase(et)) % 360.0),
@@ -85,7 +137,6 @@ def _header(part: xr.Dataset, geometry: Geometry, kind: str) -> dict[str, Any]:
         "J2000_TO_JSSXYZ": jss.reshape(-1, 9),
         "J2000_TO_JSSRTP": (_spherical(geometry.position("JUNO_JSS", et)) @ jss).reshape(-1, 9),
     }
-    return {name: value for name, value in out.items() if not (name == "MAG_VECTOR" and kind != "HRS_ELC_ALL")}
 
 
 def _spherical(position: Array) -> Array:
@@ -95,36 +146,34 @@ def _spherical(position: Array) -> Array:
     return np.stack([r, np.cross(phi, r), phi], axis=1)
 
 
-def _arrays(part: xr.Dataset, geometry: Geometry, edges: Array) -> dict[str, Any]:
-    """Rates, and bounds of energy and look for each sample."""
-    n = part.sizes["et"]
-    shape = (n, ENERGIES, ANODES)
+def _turn(part: xr.Dataset, geometry: Geometry) -> Array:
+    """Degrees that the looks of electron records have turned since their middle, (n, energy, 1)."""
+    if part["mode"].values[0] != looks.HRS:
+        return np.zeros((part.sizes["et"], ENERGIES, 1))
+    times = looks.view_times(part["et"].values, 1)[:, 0]
+    phase = geometry.spin_phase(times.ravel()).reshape(times.shape)
+    return np.asarray((phase - geometry.spin_phase(part["et"].values)[:, None])[:, :, None])
+
+
+def _arrays(part: xr.Dataset, turn: Array, edges: Array, aside: float | Array, above: float | Array) -> dict[str, Any]:
+    """Rates, and bounds of energy and look for each sample; looks reach so far to either side and up and down."""
+    shape = part["rate"].shape
 
     def filled(values: Array) -> Array:
         return np.where(np.isfinite(values), values, MISSING_DATA)
 
-    hrs = part["mode"].values[0] == looks.HRS
-    turn = np.zeros((n, ENERGIES, 1))
-    if hrs:
-        times = looks.view_times(part["et"].values, 1)[:, 0]
-        phase = geometry.spin_phase(times.ravel()).reshape(times.shape)
-        turn = (phase - geometry.spin_phase(part["et"].values)[:, None])[:, :, None]
-    azimuth = (part["azimuth_despun"].values[:, None, :].astype(float) + turn) % 360.0
-    half = looks.SECTOR / 2.0
+    azimuth = np.broadcast_to((part["azimuth_despun"].values[:, None, :].astype(float) + turn) % 360.0, shape)
     elevation = np.broadcast_to(part["elevation"].values[:, None, :].astype(float), shape)
-    energy = np.sqrt(edges[1:] * edges[:-1])
+    middle = np.sqrt(edges[1:] * edges[:-1])
+    energy = {"": middle, "_UPPER": edges[:-1], "_LOWER": edges[1:]}
     return {
         "DATA": filled(part["rate"].values),
         "DATA_SIGMA": filled(part["rate_random"].values),
-        "BACKGROUND": np.broadcast_to(part["background"].values[:, None, :], shape),
-        "BACKGROUND_SIGMA": np.broadcast_to(part["background_error"].values[:, None, :], shape),
-        "DIM1_E": np.broadcast_to(energy[None, :, None], shape),
-        "DIM1_E_UPPER": np.broadcast_to(edges[None, :-1, None], shape),
-        "DIM1_E_LOWER": np.broadcast_to(edges[None, 1:, None], shape),
+        **{f"DIM1_E{s}": np.broadcast_to(e[None, :, None], shape) for s, e in energy.items()},
         "DIM2_ELEVATION": elevation,
-        "DIM2_ELEVATION_UPPER": elevation + half,
-        "DIM2_ELEVATION_LOWER": elevation - half,
+        "DIM2_ELEVATION_UPPER": elevation + above,
+        "DIM2_ELEVATION_LOWER": elevation - above,
         "DIM2_AZIMUTH_DESPUN": azimuth,
-        "DIM2_AZIMUTH_DESPUN_UPPER": (azimuth + half) % 360.0,
-        "DIM2_AZIMUTH_DESPUN_LOWER": (azimuth - half) % 360.0,
+        "DIM2_AZIMUTH_DESPUN_UPPER": (azimuth + aside) % 360.0,
+        "DIM2_AZIMUTH_DESPUN_LOWER": (azimuth - aside) % 360.0,
     }

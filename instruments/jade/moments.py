@@ -1,4 +1,4 @@
-"""Moments of the distributions, corrected for what the spacecraft adds: its velocity and its potential (step 8)."""
+"""Moments of electrons, corrected for the potential of the spacecraft (README.md, step 8)."""
 
 from __future__ import annotations
 
@@ -10,18 +10,14 @@ from numpy.typing import NDArray
 
 from calibration.tables import Table
 from instruments.jade import chain, looks
-from instruments.jade.cells import Cells, Moments, cells_of, corrected, moved, random_errors, response
 from instruments.jade.chain import Array
 from instruments.jade.schemas import BY_TABLE, NO_DEFLECTION, PARTIAL, flag
 from pipeline.dataset.quality import Quality
-from pipeline.geometry import Geometry
 from pipeline.instrument import Product, step
 
 # Bits under which a sample does not enter a moment.
 BAD = int(Quality.MISSING | Quality.SUSPECT | Quality.SATURATED)
 COVERED = 0.95
-# System III (1965): 870.536 degrees per day of 86400 s (Seidelmann and Divine 1977, Geophys. Res. Lett. 4, 65).
-OMEGA = np.radians(870.536) / 86400.0
 EV = chain.ELEMENTARY_CHARGE
 # Steps at the low end whose trend is taken to go on below them.
 FLOOR = 14
@@ -197,156 +193,3 @@ def anode_errors(found: Spherical, known: Isotropic, mode: NDArray[np.int8]) -> 
         each = np.einsum("ne,nel->nl", weight, known.single)
         out[name] = np.where(mode == looks.HRS, np.sqrt((each**2).sum(axis=1)), np.abs(each.sum(axis=1)))
     return out
-
-
-# Ions
-
-
-@step(produces="jade.ion_moments", over="segment", version=2)
-def ion_moments(
-    flux: Annotated[xr.Dataset, Product("jade.ion_flux")],
-    geometry: Geometry,
-    energy_ions: Table,
-    look_ions: Table,
-    efficiency_ions: Table,
-    background: Table,
-    species: Table,
-    spacecraft: Table,
-    *,
-    low_energy_cut: float = 5.0,
-) -> xr.Dataset:
-    """Density, bulk velocity, pressure and temperature of each ion species, in three dimensions.
-
-    Sums over cells of speed and direction in the frame of the spacecraft, energies raised by what the potential took,
-    then moved by the spacecraft's velocity: at closest approach rest is 279 eV for O+. Energies per charge below
-    the cut (V, at the instrument) are left out. What the grid and the cut do is taken off as they do it to a Maxwellian
-    of the moments found; half of that is the ``structured`` uncertainty.
-    """
-    et, kind = flux["et"].values, flux["species"].values.astype(np.intp)
-    at = np.clip(kind, 0, species["mass"].value.size - 1)
-    mass, charge = species["mass"].value[at] * chain.ATOMIC_MASS, species["charge"].value[at]
-    edges = chain.energies(energy_ions)[1]
-    look = looks.ion_looks(look_ions)
-    f = flux["phase_space_density"].values.astype(float)
-    good = np.isfinite(f) & ((flux["quality"].values & np.uint32(BAD)) == 0)
-    low = (edges[1:] >= low_energy_cut)[None, :, None]
-    used = (good & low).astype(float)
-    f = np.where(used > 0, f, 0.0)
-    potential = float(spacecraft["potential"].value)
-
-    def part(component: str) -> Array:
-        sigma = flux[f"phase_space_density_{component}"].values.astype(float)
-        return np.where(used > 0, np.nan_to_num(sigma), 0.0)
-
-    def made(values: Array, scale: float, volts: float) -> tuple[Moments, Moments, Cells]:
-        cells = cells_of(edges * scale * charge[:, None], look, mass, charge * volts)
-        plain = cells.sums(values)
-        return corrected(plain, cells, look, used), plain, cells
-
-    found, plain, cells = made(f, 1.0, potential)
-    scale = float(energy_ions["scale"].sigma)
-    by = response(plain, cells)
-    random = random_errors(by, part("random"))
-    relative = np.stack(
-        [relative_efficiency(flux["energy_per_charge"].values.astype(float), et, efficiency_ions, k)
-         for k in range(species["mass"].value.size)]
-    )[at, np.arange(et.size)]  # fmt: skip
-    energy = flux["energy_per_charge"].values.astype(float) * charge[:, None]
-    dark = float(background["unmeasured"].sigma[JADE_I]) / flux["response"].values.astype(float)
-    dark = np.where(used > 0, chain.phase_space_density(dark, energy[:, :, None], mass[:, None, None]), 0.0)
-    others = [
-        made(f / (1.0 + scale) ** 2, 1.0 + scale, potential)[0],
-        made(f, 1.0, potential + float(spacecraft["potential"].sigma))[0],
-        *(made(f + side * dark, 1.0, potential)[0] for side in (-(3.0**0.5), 3.0**0.5)),
-    ]
-    # The background is a large part of the hot end and its two sides are not alike: mean square by three points of
-    # Gauss and Hermite, 0 and sqrt(3) sigma to either side, the latter with a weight of 1/6.
-    share = (1.0, 1.0, 6.0**-0.5, 6.0**-0.5)
-    single = np.sqrt(np.maximum(own_errors(part("systematic"), f, relative, scale) ** 2 - dark**2, 0.0))
-    # A row of looks is one anode's (two at some elevations): its own error is one.
-    rows = [np.where(look.elevation_lower == row, single, 0.0) for row in np.unique(look.elevation_lower)]
-    changes = [moved(by, change) for change in (f * relative[:, :, None], *rows)]
-    turn = looks.despun_to("IAU_JUPITER", et, geometry)
-    own = geometry.velocity("IAU_JUPITER", et)
-    rigid = np.cross([0.0, 0.0, OMEGA], geometry.position("IAU_JUPITER", et))
-    coverage = used.sum(axis=(1, 2)) / max(1, int(low.sum()) * f.shape[2])
-    shape, bare = _shape(found, mass), _shape(plain, mass)
-    unit = {"density": np.ones(mass.shape), "temperature": mass / EV}
-    data = {
-        name: _parts(
-            shape[name],
-            random[name] * unit[name],
-            shape[name] - bare[name],
-            [k * (_shape(o, mass)[name] - shape[name]) for k, o in zip(share, others, strict=True)]
-            + [c[name] * unit[name] for c in changes],
-        )
-        for name in unit
-    }
-
-    def turned(vector: Array) -> Array:
-        return np.einsum("nij,nj->ni", turn, vector) * 1e-3
-
-    velocity = turned(found.velocity) + own
-    covariance = np.einsum("nij,njk,nlk->nil", turn, random["velocity"], turn)
-    error = np.sqrt(np.einsum("nii->ni", covariance)) * 1e-3
-    grid = turned(found.velocity - plain.velocity)
-    moves = [turned(k * (o.velocity - found.velocity)) for k, o in zip(share, others, strict=True)] + [
-        turned(c["velocity"]) for c in changes
-    ]
-    data["velocity"] = _parts(velocity, error, grid, moves, np.sqrt(shape["temperature"] * EV / mass)[:, None] * 1e-3)
-    data["velocity_corotating"] = {**data["velocity"], "": velocity - rigid}
-    heavy = (found.density * mass)[:, None, None]
-    pressure = np.einsum("nij,njk,nlk->nil", turn, found.spread, turn) * heavy
-    known = (kind >= 0) & (kind < species["mass"].value.size)
-    missing = ~known | ~(plain.density > 0) | ~(found.temperature > 0) | (coverage < 0.5)
-    quality = np.bitwise_or.reduce(flux["quality"].values & np.uint32(KEPT), axis=(1, 2))
-    quality |= flag(missing, Quality.MISSING) | flag(coverage < COVERED, PARTIAL.mask)
-    flat = {f"{n}{'_' if c else ''}{c}": a for n, parts in data.items() for c, a in parts.items()}
-    return by_species(flux, {**flat, "pressure": pressure, "coverage": coverage}, quality, missing, kind)
-
-
-def _shape(m: Moments, mass: Array) -> dict[str, Array]:
-    """Density, 1/cm3, and temperature, eV."""
-    return {"density": m.density * 1e-6, "temperature": m.temperature * mass / EV}
-
-
-def _parts(
-    value: Array, random: Array, grid: Array, moves: list[Array], scale: Array | None = None
-) -> dict[str, Array]:
-    """A moment and its components; the numerical one at least `GRID` of the value (of the thermal speed)."""
-    least = 3.0 * GRID * (np.abs(value) if scale is None else scale)
-    return {
-        "": value,
-        "random": random,
-        "systematic": np.sqrt(np.asarray(sum(m**2 for m in moves))),
-        "structured": np.hypot(grid / 2.0, least),
-    }
-
-
-SPECIES = 8
-
-
-def by_species(
-    flux: xr.Dataset,
-    values: dict[str, Array],
-    quality: NDArray[np.uint32],
-    missing: NDArray[np.bool_],
-    kind: NDArray[np.intp],
-) -> xr.Dataset:
-    """Records to (et, species); a species that was not measured at a time is missing."""
-    et, first, row = np.unique(flux["et"].values, return_index=True, return_inverse=True)
-    column = np.clip(kind, 0, SPECIES - 1)
-    axes: dict[int, tuple[str, ...]] = {1: (), 2: ("xyz",), 3: ("xyz", "xyz_other")}
-    data: dict[str, tuple[tuple[str, ...], NDArray[np.generic]]] = {}
-    inside = (kind >= 0) & (kind < SPECIES)
-    for name, array in values.items():
-        grid = np.full((et.size, SPECIES, *array.shape[1:]), np.nan)
-        keep = inside & ~missing if name != "coverage" else inside
-        grid[row[keep], column[keep]] = array[keep]
-        data[name] = ("et", "species", *axes[array.ndim]), grid
-    bits = np.full((et.size, SPECIES), np.uint32(Quality.MISSING))
-    bits[row[inside], column[inside]] = quality[inside]
-    data["quality"] = ("et", "species"), bits
-    for name in ("mode", "accumulation", "issues"):
-        data[name] = ("et",), flux[name].values[first]
-    return xr.Dataset(data, coords={"et": ("et", et)})

@@ -22,7 +22,7 @@ from instruments.jade.layout import (
     TOF_BINS,
     check_rjw,
 )
-from pipeline.clock import TICKS, Sclk, Span
+from pipeline.clock import TICKS, Sclk, Span, parse_utc
 from pipeline.errors import InputError
 from pipeline.formats.defects import corrected
 from pipeline.formats.pds3 import Label, read_label
@@ -30,6 +30,7 @@ from pipeline.formats.pds3_table import Table, read_table
 from pipeline.instrument import Granule, RawFormat
 
 NAME = re.compile(r"(JAD_L20_([A-Z]{3}_[A-Z]{3}_[A-Z]{3})_(\d{7}))_V(\d{2})\.LBL", re.IGNORECASE)
+DAY_OF, DAY = re.compile(r"_(\d{4})(\d{3})_V"), 86400.0
 SIMULATED = "SIMULATED, NOT A MEASUREMENT"
 ELECTRON_LOOKS = (48, 51)
 # Objects of the header every science record must have.
@@ -48,20 +49,27 @@ def open_table(path: Path) -> tuple[Label, Table, tuple[str, ...]]:
     InputError
         if it cannot be read, lacks an object, or its comments contradict its objects.
     """
-    state = path.stat() if path.is_file() else None
-    return _open_table(path, state.st_mtime_ns if state else 0)
-
-
-@lru_cache(maxsize=8)
-def _open_table(path: Path, _modified: int) -> tuple[Label, Table, tuple[str, ...]]:
-    label, corrections = corrected(read_label(path))
+    label, corrections = _label(path, *_state(path))
     table = read_table(label)
     block = next(b["TABLE"] for b in (label, *label.objects("FILE")) if "TABLE" in b)
     check_rjw(label, table.columns, int(block["ROW_BYTES"]))
     for name in NEEDED:
         if name not in table:
             raise InputError(path, "the table has no such column", name)
-    return label, table, tuple(map(str, corrections))
+    return label, table, corrections
+
+
+def _state(path: Path) -> tuple[int, int]:
+    """What changes with a file; 0 of one that is not there."""
+    state = path.stat() if path.is_file() else None
+    return (state.st_mtime_ns, state.st_size) if state else (0, 0)
+
+
+@lru_cache(maxsize=8)
+def _label(path: Path, _modified: int, _size: int) -> tuple[Label, tuple[str, ...]]:
+    # Labels alone are kept: a table's file may have changed, and what is mapped and cut short since ends the process.
+    label, corrections = corrected(read_label(path))
+    return label, tuple(map(str, corrections))
 
 
 def clock_counts(table: Table) -> NDArray[np.int64]:
@@ -70,10 +78,7 @@ def clock_counts(table: Table) -> NDArray[np.int64]:
 
 
 def times(table: Table, clock: Sclk, path: Path) -> NDArray[np.float64]:
-    """Et of the middle of each record's accumulation; NaN where its clock count is none.
-
-    A record whose count lies in no partition is damaged; a file of which that holds everywhere is an error.
-    """
+    """Et of the middle of each record's accumulation; NaN where it is damaged or more than a day off the file's."""
     counts = clock_counts(table)
     centre = np.full(counts.shape, np.nan)
     good = sound(table)
@@ -82,6 +87,13 @@ def times(table: Table, clock: Sclk, path: Path) -> NDArray[np.float64]:
     except ValueError as error:
         raise InputError(path, str(error), "TIMESTAMP_WHOLE") from error
     centre[good] = clock.to_et(ticks + table["ACCUMULATION_TIME"][good] * (TICKS / 2.0))
+    match = DAY_OF.search(path.name)
+    if match:
+        try:
+            day = float(parse_utc(f"{match[1]}-{match[2]}T00:00:00"))
+        except ValueError as error:
+            raise InputError(path, str(error)) from error
+        centre[(centre < day - DAY) | (centre > day + 2.0 * DAY)] = np.nan
     return centre
 
 

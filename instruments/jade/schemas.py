@@ -64,10 +64,11 @@ def _value(
     step: str,
     scale: str | None = None,
     comment: str | None = None,
+    quality: str = "quality",
 ) -> Variable:
     source = f"{README}, {step}"
     errors = _errors(dims, scale)
-    return Variable(name, dims, "float32", units, text, None, source, errors, "quality", comment=comment)
+    return Variable(name, dims, "float32", units, text, None, source, errors, quality, comment=comment)
 
 
 def _head(index: str) -> tuple[Variable, ...]:
@@ -94,37 +95,30 @@ def _directions(index: str) -> tuple[Variable, ...]:
     )
 
 
+def _energy(index: str) -> Variable:
+    text = "energy per charge, middle, as swept (identifier)"
+    return Variable("energy_per_charge", (index, "energy"), "float32", "V", text)
+
+
+def _counts(dims: tuple[str, ...]) -> tuple[Variable, ...]:
+    poisson = (Uncertainty("random", dims, distribution="poisson"),)
+    text, step = "counts in the accumulation, decompressed", f"{README}, step 1"
+    expected = "expected counts, from neighbours (diagnostic)"
+    quantum = "width of the bin of the compression, 0: none (diagnostic)"
+    return (
+        Variable("counts", dims, "float32", "1", text, None, step, poisson, "quality", optional=True),
+        Variable("counts_expected", dims, "float32", "1", expected, optional=True),
+        Variable("counts_quantum", dims, "float32", "1", quantum, optional=True),
+    )
+
+
 def _rate_variables(index: str, scale: str | None) -> tuple[Variable, ...]:
     dims = (index, "energy", "look")
     return (
         _value("rate", dims, "s-1", "count rate, less dead time and background", "steps 2 to 4", scale),
-        Variable(
-            "counts",
-            dims,
-            "float32",
-            "1",
-            "counts in the accumulation, decompressed",
-            None,
-            f"{README}, step 1",
-            (Uncertainty("random", dims, distribution="poisson"),),
-            "quality",
-            optional=True,
-        ),
-        Variable(
-            "counts_expected", dims, "float32", "1", "expected counts, from neighbours (diagnostic)", optional=True
-        ),
-        Variable(
-            "counts_quantum",
-            dims,
-            "float32",
-            "1",
-            "width of the bin of the compression, 0: none (diagnostic)",
-            optional=True,
-        ),
+        *_counts(dims),
         Variable("exposure", dims, "float32", "s", "counting time in all (diagnostic)"),
-        Variable(
-            "energy_per_charge", (index, "energy"), "float32", "V", "energy per charge, middle, as swept (identifier)"
-        ),
+        _energy(index),
         *_head(index),
         *_directions(index),
     )
@@ -166,65 +160,39 @@ ION_RATE = Schema(
 )
 
 
+# name, unit, text, step, comment
+_FLUXES = (
+    ("energy_flux", "cm-2 s-1 sr-1", "differential energy flux (archive: DEF, units code 6)", "step 5",
+     "per eV/eV; times 1e4 in the units of code 3"),
+    ("number_flux", "cm-2 s-1 sr-1 keV-1", "differential number flux (archive: DNF, units code 7)", "step 6", None),
+    ("phase_space_density", "s3 m-6", "phase-space density (archive: PSD, units code 5)", "step 6",
+     "in momentum over mass, relativistically; in the frame of the spacecraft"),
+)  # fmt: skip
+
+
 def _flux_variables(index: str, scale: str | None) -> tuple[Variable, ...]:
     dims = (index, "energy", "look")
+    pitch = Variable(
+        "pitch_angle",
+        dims,
+        "float32",
+        "degree",
+        "pitch angle of the particles, by mag.field_1s",
+        None,
+        f"{README}, step 7",
+        (Uncertainty("systematic", dims),),
+        "quality",
+        optional=True,
+        comment="NaN where there is no field; angle between velocity and field, opposite to the look direction",
+    )
+    response = "geometric factor times efficiency, rate over energy flux (diagnostic)"
+    look = "look direction in System III at the middle (diagnostic)"
     return (
-        _value(
-            "energy_flux",
-            dims,
-            "cm-2 s-1 sr-1",
-            "differential energy flux (archive: DEF, units code 6)",
-            "step 5",
-            scale,
-            "per eV/eV; times 1e4 in the units of code 3",
-        ),
-        _value(
-            "number_flux",
-            dims,
-            "cm-2 s-1 sr-1 keV-1",
-            "differential number flux (archive: DNF, units code 7)",
-            "step 6",
-            scale,
-        ),
-        _value(
-            "phase_space_density",
-            dims,
-            "s3 m-6",
-            "phase-space density (archive: PSD, units code 5)",
-            "step 6",
-            scale,
-            "in momentum over mass, relativistically; in the frame of the spacecraft",
-        ),
-        Variable(
-            "pitch_angle",
-            dims,
-            "float32",
-            "degree",
-            "pitch angle of the particles, by mag.field_1s",
-            None,
-            f"{README}, step 7",
-            (Uncertainty("systematic", dims),),
-            "quality",
-            optional=True,
-            comment="NaN where there is no field; angle between velocity and field, opposite to the look direction",
-        ),
-        Variable(
-            "response",
-            dims,
-            "float32",
-            "cm2 sr",
-            "geometric factor times efficiency, rate over energy flux (diagnostic)",
-        ),
-        Variable(
-            "energy_per_charge", (index, "energy"), "float32", "V", "energy per charge, middle, as swept (identifier)"
-        ),
-        Variable(
-            "look_iii",
-            (index, "look", "xyz"),
-            "float32",
-            "1",
-            "look direction in System III at the middle (diagnostic)",
-        ),
+        *(_value(name, dims, unit, text, of, scale, comment) for name, unit, text, of, comment in _FLUXES),
+        pitch,
+        Variable("response", dims, "float32", "cm2 sr", response),
+        _energy(index),
+        Variable("look_iii", (index, "look", "xyz"), "float32", "1", look),
         *_head(index),
         *_directions(index),
     )
@@ -299,3 +267,61 @@ ION_MOMENTS = Schema(
     chunk=4096,
     attrs={"species_overlap": "SP4: O+ and S++ have one mass per charge and are not told apart; mass of O+ assumed"},
 )
+
+# Logicals and times of flight
+
+
+def _quality(name: str, dims: tuple[str, ...]) -> Variable:
+    return Variable(name, dims, "uint32", "1", "quality bits")
+
+
+_PLANE, _COUNTER, _TOF, _MASS = (
+    ("et", "energy"),
+    ("et", "energy", "counter"),
+    ("et", "energy", "tof"),
+    ("et", "energy", "mass"),
+)
+ONE_ENERGY = "the bins of one energy"
+COUNTERS = "0 to 11 starts, 12 to 23 coincidences, by anode; 24 stops (placeholder: table logicals)"
+MASSES = "H+, He++, O++, S+++, O+ and S++, Na+, S+ (table time_of_flight)"
+
+ION_LOGICALS = Schema(
+    1,
+    "et",
+    (
+        _value("rate", _COUNTER, "s-1", "rate of a logical counter, less dead time", "step 9"),
+        *_counts(_COUNTER),
+        _quality("quality", _COUNTER),
+        _value("stop_efficiency", _PLANE, "1", "coincidences over starts", "step 9", quality="stop_quality"),
+        _value("start_efficiency", _PLANE, "1", "coincidences over stops", "step 9", quality="start_quality"),
+        _quality("stop_quality", _PLANE),
+        _quality("start_quality", _PLANE),
+        _energy("et"),
+        *_head("et"),
+    ),
+    sizes={"energy": 64, "counter": 25},
+    chunk=128,
+    attrs={"counters": COUNTERS},
+)
+
+ION_MASSES = Schema(
+    1,
+    "et",
+    (
+        _value("rate", _TOF, "s-1", "rate by flight time, less dead time and accidentals", "step 10", ONE_ENERGY),
+        *_counts(_TOF),
+        _quality("quality", _TOF),
+        Variable("flight_time", ("et", "tof"), "float32", "ns", "flight time, middle of the bin (identifier)"),
+        _value("mass_rate", _MASS, "s-1", "rate of a mass, all anodes", "step 10", ONE_ENERGY, quality="mass_quality"),
+        _value(
+            "energy_flux", _MASS, "cm-2 s-1 sr-1", "differential energy flux of a mass, mean over all views", "step 10",
+            ONE_ENERGY, quality="mass_quality",
+        ),
+        _quality("mass_quality", _MASS),
+        _energy("et"),
+        *_head("et"),
+    ),
+    sizes={"energy": 64, "tof": 96, "mass": 7},
+    chunk=64,
+    attrs={"masses": MASSES, "species_overlap": "S++ flies as long as O+, nearly; they are not told apart"},
+)  # fmt: skip

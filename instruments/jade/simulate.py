@@ -9,73 +9,52 @@ instrument.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import xarray as xr
 from numpy.random import Generator
 from numpy.typing import NDArray
-from scipy.interpolate import CubicSpline
 
-from calibration.library import Library
 from instruments.jade.forward import (
     BAND,
     M_E,
     Array,
     Known,
     Q,
-    U,
-    angle_between,
     bands,
-    counter,
     despun_axes,
     efficient,
     electron_vectors,
     energy_flux,
     fluxes,
-    ion_cells,
-    ion_vectors,
     packed,
     relativistic_temperature,
     sector_hits,
     turn_of,
 )
-from instruments.jade.raw_write import write_level2
-from pipeline.clock import Span, format_utc
+from instruments.jade.simulate_ions import ions
+from instruments.jade.simulate_parts import (
+    PLATE_DAC,
+    Columns,
+    Counted,
+    dataset,
+    truth_tables,
+    write_days,
+)
 from pipeline.instrument import Truth
-from pipeline.scene.plasma import OMEGA, penetrating, plasma
+from pipeline.scene.particles import angle_between, counter, field_through, penetrating
+from pipeline.scene.plasma import plasma
 
 if TYPE_CHECKING:
     from pipeline.scene import Scene
 
-Columns = dict[str, tuple[tuple[str, ...], Array]]
-
-TABLES = Path(__file__).resolve().parents[2] / "calibration" / "tables" / "jade"
-NAMES = (
-    "compression", "timing", "energy_electrons", "energy_ions", "look_electrons", "look_ions", "geometric_factor",
-    "efficiency_electrons", "efficiency_ions", "mcp", "background", "species", "spacecraft",
-)  # fmt: skip
-# Seconds about closest approach in high rate; lengths of accumulations elsewhere and of ions.
+# Seconds about closest approach in high rate; length of accumulations elsewhere.
 HIGH_RATE = {"demo": 100.0, "full": 1800.0}
-ELECTRON_SECONDS, ION_SECONDS = 30, 60
-SPECIES = {3: "protons", 4: "oxygen", 5: "sulfur"}
-PLATE_DAC = 3000
+ELECTRON_SECONDS = 30
 LRS_SENSOR = 1
 CHUNK = 128
-UNSOUND, TRUNCATED = 1 << 17, 1 << 19
-
-
-@dataclass(frozen=True)
-class Counted:
-    """What a set of records holds: times (n) and arrays over (n, energy, look)."""
-
-    et: Array
-    flux: Array
-    rate: Array
-    expected: Array
-    counts: NDArray[np.int64]
+UNSOUND = 1 << 17
 
 
 def simulate(scene: Scene, raw_folder: Path, scale: Literal["demo", "full"], rng: Generator) -> Iterator[Truth]:
@@ -86,12 +65,6 @@ def simulate(scene: Scene, raw_folder: Path, scale: Literal["demo", "full"], rng
     known = truth_tables(scene.pass_.et)
     yield from electrons(scene, raw_folder, HIGH_RATE[scale], known, rng)
     yield from ions(scene, raw_folder, known, rng)
-
-
-def truth_tables(et: float) -> Known:
-    """Values of the tables that hold at closest approach: table to quantity to array."""
-    context = Library({"jade": TABLES}, None).context("default")
-    return {name: dict(context.select("jade", name, Span(et, et + 1.0))[0][0].values) for name in NAMES}
 
 
 # Electrons
@@ -126,22 +99,6 @@ def electrons(scene: Scene, folder: Path, reach: float, known: Known, rng: Gener
     }
     write_days(folder, "LRS_ELC_ANY", slow, head | own | {"MCP_COMMANDED_VALUE": plate}, scene)
     yield from electron_truth(scene, high, low, known, {"lost": lost, "bad": np.flatnonzero(issues)})
-
-
-def write_days(folder: Path, kind: str, middle: Array, columns: dict[str, object], scene: Scene) -> None:
-    """One product for each UTC day of records about times; accumulations last so many seconds of the clock."""
-    if len(middle) == 0:
-        return
-    half = float(np.asarray(columns["ACCUMULATION_TIME"])) * 32768.0
-    start = scene.clock.to_et(scene.clock.to_ticks(middle) - half)
-    day = np.array([t[:8] for t in np.atleast_1d(format_utc(start, 0, day_of_year=True))])
-    for one in np.unique(day):
-        use = day == one
-        part = {
-            n: v[use] if isinstance(v, np.ndarray) and v.ndim and len(v) == len(start) else v
-            for n, v in columns.items()
-        }
-        write_level2(folder, kind, start[use], part, scene.clock)  # type: ignore[arg-type]
 
 
 def high_rate(scene: Scene, et: Array, known: Known, rng: Generator) -> tuple[Counted, NDArray[np.int64]]:
@@ -236,19 +193,6 @@ def electron_truth(
     yield Truth("jade.electron_moments", "", dataset(moments, et, keep, injected))
 
 
-def dataset(
-    values: Columns, et: Array, keep: NDArray[np.bool_], attrs: dict[str, float], index: str = "et"
-) -> xr.Dataset:
-    """Truth at the records that were delivered."""
-    return xr.Dataset(values, coords={"et": (index, et)}).isel({index: keep}).assign_attrs(attrs)
-
-
-def field_through(scene: Scene, et: Array) -> CubicSpline:
-    """The scene's field in J2000 through knots."""
-    knots = np.arange(et.min() - 5.0, et.max() + 6.0, 1.0 if np.ptp(et) < 1e4 else 10.0)
-    return CubicSpline(knots, scene.magnetic_field(knots))
-
-
 def electron_pitch(scene: Scene, et: Array, mode: NDArray[np.int64], anodes: Array) -> Array:
     """Angles between where electrons fly and the field, (n, 64, 48)."""
     field = field_through(scene, et)
@@ -264,123 +208,3 @@ def electron_pitch(scene: Scene, et: Array, mode: NDArray[np.int64], anodes: Arr
     look = flat @ despun_axes(scene, et[slow])
     out[slow] = angle_between(-look, field(et[slow])[:, None, :])[:, None, :]
     return out
-
-
-# Ions
-
-
-def ions(scene: Scene, folder: Path, known: Known, rng: Generator) -> Iterator[Truth]:
-    """Three species at a time, all along the pass."""
-    first = np.ceil(scene.span.start) + 1.0
-    et = np.arange(first, scene.span.stop - ION_SECONDS - 1.0, float(ION_SECONDS)) + ION_SECONDS / 2
-    made = {species: ion_counts(scene, et, species, known, rng) for species in SPECIES}
-    n = et.size
-    kind = np.tile(list(SPECIES), n)
-
-    def mixed(name: str) -> Array:
-        return np.stack([getattr(c, name) for c in made.values()], axis=1).reshape(
-            3 * n, *getattr(made[3], name).shape[1:]
-        )
-
-    counts = mixed("counts").astype(np.int64)
-    times = np.repeat(et, 3)
-    truncated, alone, lost = 3 * (n // 4) + 1, 3 * (n // 2) + 2, 3 * (n // 3)
-    issues = np.zeros(3 * n, np.uint32)
-    issues[truncated] = TRUNCATED
-    packets = np.stack([counts[:, 0::2], counts[:, 1::2]], axis=1).reshape(6 * n, 32, 78)
-    keep = np.setdiff1d(np.arange(6 * n), [2 * lost, 2 * lost + 1, 2 * alone + 1])
-    columns = {
-        "PACKET_MODE": 1, "PACKET_SPECIES": np.repeat(kind, 2)[keep], "ACCUMULATION_TIME": ION_SECONDS,
-        "COMPRESSION": 2, "ISSUES": np.repeat(issues, 2)[keep], "MCP_COMMANDED_VALUE": PLATE_DAC,
-        "SWEEP_TABLE": np.repeat(np.tile([0, 1], 3 * n)[keep][:, None], 3, axis=1),
-        "DATA": packed(packets[keep], known["compression"]["lower_32"]),
-    }  # fmt: skip
-    write_days(folder, "LRS_ION_ANY", np.repeat(times, 2)[keep], columns, scene)
-    there = np.arange(3 * n) != lost
-    told = {"injected": 1.5 / there.sum()}
-    dims = ("record", "energy", "look")
-    expected = mixed("expected")
-    values: Columns = {"rate": (dims, mixed("rate")), "counts": (dims, expected), "counts_expected": (dims, expected)}
-    yield Truth("jade.ion_rate", "", dataset(values | {"species": (("record",), kind)}, times, there, told, "record"))
-    mass, charge = (known["species"][q][kind] for q in ("mass", "charge"))
-    energy = bands(known["energy_ions"])[0] * charge[:, None]
-    values = fluxes(dims, mixed("flux"), energy, mass * U) | {"pitch_angle": (dims, ion_pitch(scene, times, known))}
-    yield Truth("jade.ion_flux", "", dataset(values, times, there, told, "record"))
-    yield Truth("jade.ion_moments", "", ion_moments(scene, et, {"injected": 3.0 / (3 * n)}))
-
-
-def ion_counts(scene: Scene, et: Array, species: int, known: Known, rng: Generator) -> Counted:
-    """Views of all anodes over two spins, added up in 78 looks; ping sweeps in even seconds, pong in odd ones."""
-    middle, energy, weights = bands(known["energy_ions"])
-    mass, charge = (float(known["species"][q][species]) for q in ("mass", "charge"))
-    timing = known["timing"]
-    live, tau = float(timing["live"][1]), float(timing["dead_time"][1])
-    volts = float(known["mcp"]["slope"][3] * PLATE_DAC + known["mcp"]["offset"][3])
-    cells, share = ion_cells(known)
-    axes = despun_axes(scene, et)
-    look = np.einsum("lqi,nij->nlqj", cells, axes)
-    state, own = plasma(SPECIES[species], et, scene.geometry, scene.pass_.et), scene.geometry.velocity("J2000", et)
-    lift = charge * float(known["spacecraft"]["potential"])
-    flux = np.zeros((et.size, 64, 78))
-    for step in range(64):
-        for k, w in enumerate(weights):
-            at = np.asarray(charge * energy[step, k])
-            flux[:, step] += w * (energy_flux(state, look, at, lift, own, mass * U) @ share)
-    gain = (
-        known["geometric_factor"]["ions"]
-        * efficient(known["efficiency_ions"], middle, volts, scene.pass_.et, species)[:, None]
-    )
-    sectors = known["look_ions"]["sectors"].astype(int)
-    first = np.append(0, np.cumsum(sectors))
-
-    def sort(along: Array) -> Array:
-        height = np.degrees(np.arcsin(np.clip(along[..., 2], -1.0, 1.0)))
-        row = np.clip(np.digitize(height, known["look_ions"]["row_edges"]) - 1, 0, sectors.size - 1)
-        return first[row] + np.floor(turn_of(along) * sectors[row])
-
-    signal, seen, views = (np.zeros((et.size, 64, 78)) for _ in range(3))
-    seconds = np.arange(ION_SECONDS) - ION_SECONDS / 2
-    for number, place in enumerate(sector_hits(scene, et, seconds, axes, ion_vectors(known), sort)):
-        steps = np.arange(64) // 2 * 2 + number % 2
-        spot = tuple(np.broadcast_arrays(np.arange(et.size)[:, None, None], steps[None, :, None], place))
-        true = flux[spot] * gain[steps]
-        np.add.at(views, spot, 1.0)
-        np.add.at(signal, spot, true)
-        np.add.at(seen, spot, counter(true + float(known["background"]["unmeasured"][1]), tau) * live)
-    rate = signal / np.where(views > 0, views, np.nan)
-    return Counted(et, flux, rate, seen, rng.poisson(seen))
-
-
-def ion_pitch(scene: Scene, et: Array, known: Known) -> Array:
-    """Angles between where ions fly and the field, (n, 64, 78)."""
-    table = known["look_ions"]
-    sectors, edges = table["sectors"].astype(int), table["row_edges"]
-    elevation = np.radians(np.repeat((edges[1:] + edges[:-1]) / 2.0, sectors))
-    azimuth = np.concatenate([2.0 * np.pi * (np.arange(k) + 0.5) / k for k in sectors])
-    cells = np.stack(
-        [np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)], axis=1
-    )
-    look = cells @ despun_axes(scene, et)
-    angle = angle_between(-look, field_through(scene, et)(et)[:, None, :])
-    return np.broadcast_to(angle[:, None, :], (et.size, 64, 78))
-
-
-def ion_moments(scene: Scene, et: Array, told: dict[str, float]) -> xr.Dataset:
-    """Density, temperature and velocity of the species simulated, NaN for the others; (et, species)."""
-    shape = (et.size, 8)
-    density, temperature = np.full(shape, np.nan), np.full(shape, np.nan)
-    velocity = np.full((*shape, 3), np.nan)
-    turn = scene.geometry.rotation("J2000", "IAU_JUPITER", et)
-    for number, name in SPECIES.items():
-        state = plasma(name, et, scene.geometry, scene.pass_.et)
-        density[:, number], temperature[:, number] = state.density, state.temperature
-        velocity[:, number] = np.einsum("nij,nj->ni", turn, state.velocity)
-    x, y, _ = scene.geometry.position("IAU_JUPITER", et).T
-    rigid = OMEGA * np.stack([-y, x, np.zeros_like(x)], axis=1)
-    values: Columns = {
-        "density": (("et", "species"), density),
-        "temperature": (("et", "species"), temperature),
-        "velocity": (("et", "species", "xyz"), velocity),
-        "velocity_corotating": (("et", "species", "xyz"), velocity - rigid[:, None, :]),
-    }
-    return dataset(values, et, np.ones(et.size, bool), told)

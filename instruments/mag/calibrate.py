@@ -152,16 +152,22 @@ def field_from_telemetry(
     else:
         own = replace(own, quality=own.quality | np.uint32(SPACECRAFT_UNCORRECTED.mask))
     dataset = in_all_frames(et, own.b, own.variance, own.common, own.bent, own.quality, geometry)
-    return dataset.assign(
-        b_sensor=(("et", "axis"), own.b_sensor.astype(np.float32)),
-        b_sensor_random=(("et", "axis"), uncertainty.coarse(np.sqrt(own.sensor_variance))),
-        b_sensor_quantum=(("et", "axis"), own.quantum.astype(np.float32)),
-        range=(("et",), own.k.astype(np.int8)),
-        range_code=(("et",), raw["range_code"].values[number]),
-        sensor=(("et",), np.full(et.shape, number, np.uint8)),
-        rate=(("et",), raw["rate"].values.astype(np.float32)),
-        temperature=(("et",), own.temperature.astype(np.float32)),
-    ).assign_attrs(counted(raw, span))
+    return dataset.assign(of_sensor(raw, own, number)).assign_attrs(counted(raw, span))
+
+
+def of_sensor(raw: xr.Dataset, own: Measured, number: int) -> dict[str, tuple[tuple[str, ...], NDArray[np.generic]]]:
+    """Variables of the product that tell of the sensor itself."""
+    per, axes = ("et",), ("et", "axis")
+    return {
+        "b_sensor": (axes, own.b_sensor.astype(np.float32)),
+        "b_sensor_random": (axes, uncertainty.coarse(np.sqrt(own.sensor_variance))),
+        "b_sensor_quantum": (axes, own.quantum.astype(np.float32)),
+        "range": (per, own.k.astype(np.int8)),
+        "range_code": (per, raw["range_code"].values[number]),
+        "sensor": (per, np.full(own.k.shape, number, np.uint8)),
+        "rate": (per, raw["rate"].values.astype(np.float32)),
+        "temperature": (per, own.temperature.astype(np.float32)),
+    }
 
 
 @step(produces="mag.field", over="segment", halo=HALO, version=1)

@@ -163,12 +163,8 @@ def antenna_temperature(
     looking &= (state & DIODE_BITS) == 0
     rows = np.flatnonzero(looking.any(axis=1))
     compression = gain["compression"].values
-    y = radiometer.linear(x, compression)
-    at = et[rows]
-    reference, number = np.empty((len(rows), len(STREAMS))), np.empty((len(rows), len(STREAMS)))
-    for s in range(len(STREAMS)):
-        load = (state[:, s] == LOAD_BIT) & ~full[:, s]
-        reference[:, s], number[:, s] = windows(et[load], y[load, s]).at(at)
+    y, at = radiometer.linear(x, compression), et[rows]
+    reference, number = _of_load(et, y, (state == LOAD_BIT) & ~full, at)
     temperatures = physical_temperatures(et, raw["housekeeping"].values, thermal, at)
     front = radiometer.front(temperatures, chain, receiver["frequency"].value)
     g, smoothing_error, diode_error, left_out = gain_at(gain, at)
@@ -203,6 +199,13 @@ def antenna_temperature(
     common = radiometer.systematic(by_receiver, front, chain, thermal, diode_error)
     scale = (by_receiver - front.offset) * diode_error
     return _finished(at, parts, common, scale, front.offset, bits).assign_attrs(counted(raw, span))
+
+
+def _of_load(et: Array, y: Array, load: NDArray[np.bool_], at: Array) -> tuple[Array, Array]:
+    """Counts on the load, and of how many records, at times (n, stream)."""
+    parts = [windows(et[load[:, s]], y[load[:, s], s]).at(at) for s in range(len(STREAMS))]
+    reference, number = (np.stack(part, axis=1) for part in zip(*parts, strict=True))
+    return reference, number
 
 
 def gain_at(gain: xr.Dataset, et: Array) -> tuple[Array, Array, Array, Flags]:

@@ -67,10 +67,8 @@ def gain(
         value[:, s], structured[:, s] = local_line(*bins, nodes, smoothing)
         share = used[:, s] / np.maximum(used[:, s].sum(axis=1, keepdims=True), 1)
         error[:, s] = np.sqrt(((share * own[receiver]) ** 2).sum(axis=1) + noise_diode["scale"].sigma[receiver] ** 2)
-    referred = ((radiometer.PER_DECIBEL * chain["loss"].sigma) ** 2).sum(axis=1)
-    referred = referred + (chain["reflection"].sigma / (1.0 - chain["reflection"].value)) ** 2
     bend = {part: scalars["level"] * scalars[f"compression_{part}"] for part in ("random", "systematic")}
-    systematic = np.abs(value) * np.sqrt(error**2 + referred[list(RECEIVER_OF_STREAM)] + bend["systematic"] ** 2)
+    systematic = np.abs(value) * np.sqrt(error**2 + _referred(chain) + bend["systematic"] ** 2)
     gone = np.isnan(value)
     failed = ((used == 0) & np.isfinite(ratio)).any(axis=2)
     per = ("et", "stream")
@@ -89,6 +87,13 @@ def gain(
         },
         coords={"et": nodes, "stream": list(STREAMS)},
     )
+
+
+def _referred(chain: Table) -> Array:
+    """Square of the relative error of bringing a diode's brightness to the aperture (stream)."""
+    losses = ((radiometer.PER_DECIBEL * chain["loss"].sigma) ** 2).sum(axis=1)
+    mismatch = (chain["reflection"].sigma / (1.0 - chain["reflection"].value)) ** 2
+    return np.asarray((losses + mismatch)[list(RECEIVER_OF_STREAM)])
 
 
 SCALARS = (

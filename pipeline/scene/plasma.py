@@ -96,9 +96,3 @@ def plasma(name: str, et: ArrayLike, geometry: Geometry, closest_approach: float
         population.temperature * (1.0 + 0.5 * population.swing * wave),
         np.asarray((turn * flow[:, None, :]).sum(axis=2)),
     )
-
-
-def penetrating(et: ArrayLike, closest_approach: float) -> Floats:
-    """Counts per second of penetrating particles on a detector of the size of an anode: most in the belts."""
-    since = (np.atleast_1d(np.asarray(et, np.float64)) - closest_approach) / 500.0
-    return np.asarray(40.0 + 900.0 * np.exp(-0.5 * (since - 0.3) ** 2))

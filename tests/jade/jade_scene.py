@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from calibration.tables import Table
-from instruments.jade import INSTRUMENT, calibrate, flux, moments, raw
+from instruments.jade import INSTRUMENT, calibrate, flux, ion_moments, moments, raw, tof
 from pipeline.clock import Sclk, Span
 from pipeline.dataset import check
 from pipeline.instrument import Granule
@@ -68,6 +68,14 @@ def ion_rate(data: xr.Dataset, where: Scene, known: Tables | None = None, span: 
     return called(calibrate.ion_rate, known or tables(), raw=data, geometry=where.geometry, span=span or where.span)
 
 
+def ion_logicals(data: xr.Dataset, where: Scene, known: Tables | None = None):
+    return called(tof.ion_logicals, known or tables(), raw=data, span=where.span)
+
+
+def ion_masses(data: xr.Dataset, where: Scene, singles: xr.Dataset | None, known: Tables | None = None):
+    return called(tof.ion_masses, known or tables(), raw=data, singles=singles, span=where.span)
+
+
 def fluxes(rate: xr.Dataset, where: Scene, field: xr.Dataset | None, known: Tables | None = None):
     step = flux.ion_flux if "species" in rate else flux.electron_flux
     return called(step, known or tables(), rate=rate, field=field, geometry=where.geometry)
@@ -75,7 +83,7 @@ def fluxes(rate: xr.Dataset, where: Scene, field: xr.Dataset | None, known: Tabl
 
 def moments_of(found: xr.Dataset, where: Scene, known: Tables | None = None, **parameters):
     if "species" in found:
-        step = moments.ion_moments
+        step = ion_moments.ion_moments
         return called(step, known or tables(), flux=found, geometry=where.geometry, **parameters)
     return called(moments.electron_moments, known or tables(), flux=found, **parameters)
 
@@ -107,13 +115,17 @@ def looped(where: Scene, folder: Path, seed: int = 4) -> Loop:
     data = {
         "electron": raw.read_electrons(granules(folder, "ELC"), None, CLOCK),
         "ion": raw.read_ions(granules(folder, "ION_ANY"), None, CLOCK),
+        "logicals": raw.read_logicals(granules(folder, "ION_LOG"), None, CLOCK),
+        "tof": raw.read_tof(granules(folder, "ION_TOF"), None, CLOCK),
     }
     field = field_of(where)
     products = {
         "jade.electron_rate": electron_rate(data["electron"], where),
         "jade.ion_rate": ion_rate(data["ion"], where),
+        "jade.ion_logicals": ion_logicals(data["logicals"], where),
     }
     for kind in ("electron", "ion"):
         products[f"jade.{kind}_flux"] = fluxes(products[f"jade.{kind}_rate"], where, field)
         products[f"jade.{kind}_moments"] = moments_of(products[f"jade.{kind}_flux"], where)
+    products["jade.ion_masses"] = ion_masses(data["tof"], where, products["jade.ion_logicals"])
     return Loop(where, folder, data, truth, products)

@@ -10,7 +10,18 @@ import pytest
 import xarray as xr
 
 sys.path.insert(0, str(Path(__file__).parent))
-from jade_scene import Loop, electron_rate, field_of, finished, fluxes, ion_rate, moments_of, tables
+from jade_scene import (
+    Loop,
+    electron_rate,
+    field_of,
+    finished,
+    fluxes,
+    ion_logicals,
+    ion_masses,
+    ion_rate,
+    moments_of,
+    tables,
+)
 
 from calibration.tables import Table
 from instruments.jade import INSTRUMENT, looks
@@ -42,6 +53,8 @@ def test_products_are_the_truth_within_their_uncertainty(loop: Loop, product: st
             "rate": {"rate", "counts"},
             "flux": {"energy_flux", "number_flux", "phase_space_density", "pitch_angle"},
             "moments": {"density", "temperature"},
+            "logicals": {"rate", "counts", "stop_efficiency", "start_efficiency"},
+            "masses": {"rate", "counts", "mass_rate", "energy_flux"},
         }[product.rsplit("_", 1)[1]]
     )
 
@@ -111,6 +124,32 @@ def test_a_wrong_table_is_noticed(loop: Loop, kind, table, quantity, factor, pro
     assert failed(judged(loop, product, made[product])) >= seen
 
 
+@pytest.mark.parametrize(
+    ("table", "quantity", "factor", "seen"),
+    [
+        ("time_of_flight", "path", 1.05, {"mass_rate", "energy_flux"}),
+        ("time_of_flight", "spread", 1.5, {"mass_rate"}),
+        ("time_of_flight", "dead_time", 20.0, {"mass_rate"}),
+        ("efficiency_ions", "efficiency", 1.3, {"energy_flux"}),
+        ("logicals", "dark", 1.5, {"stop_efficiency", "start_efficiency"}),
+        ("logicals", "window", 20.0, {"stop_efficiency"}),
+    ],
+)
+def test_a_wrong_table_of_flights_is_noticed(loop: Loop, table: str, quantity: str, factor: float, seen) -> None:
+    known = tables(**{table: scaled(tables()[table], quantity, factor)})
+    singles = ion_logicals(loop.raw["logicals"], loop.scene, known)
+    made = ion_masses(loop.raw["tof"], loop.scene, singles, known)
+    found = failed(judged(loop, "jade.ion_logicals", singles)) | failed(judged(loop, "jade.ion_masses", made))
+    assert found >= seen
+
+
+def test_too_many_accidentals_are_noticed(loop: Loop) -> None:
+    """A hundred times the chance of starts and stops is taken off."""
+    singles = loop.products["jade.ion_logicals"]
+    made = ion_masses(loop.raw["tof"], loop.scene, singles.assign(rate=10.0 * singles["rate"]))
+    assert failed(judged(loop, "jade.ion_masses", made)) >= {"rate", "mass_rate"}
+
+
 @pytest.mark.parametrize("kind", ["electron", "ion"])
 def test_a_halved_uncertainty_is_noticed(loop: Loop, kind: str) -> None:
     rate = loop.products[f"jade.{kind}_rate"]
@@ -171,6 +210,24 @@ def test_systematic_uncertainty_is_what_the_tables_make(loop: Loop, kind: str) -
         schema = INSTRUMENT.product(product).schema
         found = systematic_pulls((d[place] for d in draws), nominal[place], schema)
         found.pop("pitch_angle", None)  # of the field, which is not drawn
+        assert len(found) >= 3
+        assert all(0.85 < value < 1.15 for value in found.values()), (product, found)
+
+
+@pytest.mark.slow
+def test_systematic_uncertainty_of_masses_is_what_the_tables_make(loop: Loop) -> None:
+    """Two hundred draws of all tables on two spectra."""
+    data = {name: loop.raw[name].isel(et=slice(1, 5)) for name in ("logicals", "tof")}
+    rng = np.random.default_rng(12)
+
+    def made(known):
+        singles = ion_logicals(data["logicals"], loop.scene, known)
+        return singles, ion_masses(data["tof"], loop.scene, singles, known)
+
+    nominal = made(tables())
+    draws = [made({n: t.draw(rng) for n, t in tables().items()}) for _ in range(200)]
+    for place, product in enumerate(("jade.ion_logicals", "jade.ion_masses")):
+        found = systematic_pulls((d[place] for d in draws), nominal[place], INSTRUMENT.product(product).schema)
         assert len(found) >= 3
         assert all(0.85 < value < 1.15 for value in found.values()), (product, found)
 

@@ -56,6 +56,13 @@ def temperature_of(data: xr.Dataset, span: Span, known: Tables, gains: xr.Datase
     return finished(made, "mwr.antenna_temperature")
 
 
+def drawn_temperature(data: xr.Dataset, span: Span, known: Tables) -> xr.Dataset:
+    """As `temperature_of`, without the core's finishing and checks, which for many draws take longer than the steps."""
+    deflected = calibrate.deflections(data, span, *(known[n] for n in CHAIN))
+    gains = gain.gain(deflected, *(known[n] for n in ("detector", "chain", "noise_diode")))
+    return calibrate.antenna_temperature(data, span, gains, *(known[n] for n in CHAIN))
+
+
 def components_of(temperature: xr.Dataset, where: Scene, known: Tables, span: Span | None = None) -> xr.Dataset:
     chosen = (known[n] for n in ("receiver", "beam", "sky", "limb"))
     return finished(sky.components(temperature, where.geometry, span or where.span, *chosen), "mwr.components")

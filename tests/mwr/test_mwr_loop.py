@@ -17,6 +17,7 @@ from mwr_scene import (
     Tables,
     components_of,
     deflections_of,
+    drawn_temperature,
     failed,
     gain_of,
     tables,
@@ -170,7 +171,7 @@ def test_systematic_uncertainty_is_what_the_tables_make(quiet_loop: Loop) -> Non
     nominal = quiet_loop.products[TA]
     some = np.arange(0, nominal.sizes["et"], 7)
     draws = [{name: table.draw(rng) for name, table in known.items()} for _ in range(200)]
-    made = (temperature_of(quiet_loop.raw, span, drawn).isel(et=some) for drawn in draws)
+    made = (drawn_temperature(quiet_loop.raw, span, drawn).isel(et=some) for drawn in draws)
     schema = INSTRUMENT.product(TA).schema
     found = systematic_pulls(made, nominal.isel(et=some), schema)
     results = judge_systematic(quiet_loop.judged(TA), found)

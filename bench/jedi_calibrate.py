@@ -1,0 +1,94 @@
+"""How long JEDI takes for two hours at full rate, seconds, MB/s and peak memory; alone, in one process.
+
+Electrons every half second, ions every second, of three units. The tables are written by a process of its own, read and
+calibrated in segments as the core cuts them; results are dropped, as workers drop them.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from calibration.tables import Table
+from instruments.jedi import INSTRUMENT, calibrate, raw, spectrograms
+from pipeline.clock import Sclk, Span
+from pipeline.scene import Scene, make_scene
+
+CLOCK = Sclk.default()
+SEGMENT = 600.0
+
+
+@contextmanager
+def timed(what: str, size: float = 0.0) -> Iterator[None]:
+    start, used = time.perf_counter(), time.process_time()
+    yield
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    wall, cpu = time.perf_counter() - start, time.process_time() - used
+    rate = f"   {size / cpu:6.1f} MB/s" if size else ""
+    print(f"{what:34s} {wall:7.1f} s   {cpu:7.1f} s of processor   {peak:6.0f} MB{rate}", flush=True)
+
+
+def scene() -> Scene:
+    return make_scene(1, scale="full", seed=0)
+
+
+def simulated(folder: Path) -> None:
+    list(INSTRUMENT.simulate(scene(), folder, "full", np.random.default_rng(0)))  # type: ignore[misc]
+
+
+def field_of(where: Scene) -> xr.Dataset:
+    et = np.arange(np.floor(where.span.start), np.ceil(where.span.stop)) + 0.5
+    b = where.magnetic_field(et)
+    return xr.Dataset(
+        {"b_j2000": (("et", "xyz"), b), "b_j2000_systematic": (("et", "xyz"), 1e-3 * np.abs(b) + 1.0)},
+        coords={"et": et},
+    )
+
+
+def segments(span: Span) -> Iterator[Span]:
+    for k in range(int(span.start // SEGMENT), int(span.stop // SEGMENT) + 1):
+        yield Span(k * SEGMENT, (k + 1) * SEGMENT)
+
+
+def main() -> None:
+    where = scene()
+    tables = {p.stem: Table.read(p) for p in INSTRUMENT.tables.glob("*.yaml") if p.stem != "context"}
+    with timed("geometry and field"):
+        field = field_of(where)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with timed("simulate (another process)"):
+            child = multiprocessing.get_context("spawn").Process(target=simulated, args=(folder,))
+            child.start()
+            child.join()
+        for function in calibrate.STEPS:
+            step = function.__perijove_step__  # type: ignore[attr-defined]
+            kind = str(step.raw).partition(".")[2].upper()
+            labels = sorted(folder.rglob(f"JED_*_{kind}_EDR_*.LBL"))
+            size = sum(p.with_suffix(".TAB").stat().st_size for p in labels) / 1e6
+            with timed(f"{kind}: open {size:.0f} MB", size):
+                granules = [raw.open_edr(p, CLOCK) for p in labels]
+            chosen = {n.argument: tables[n.name.split(".", 1)[1]] for n in step.needs if n.kind == "table"}
+            records = 0
+            with timed(f"{kind}: {step.produces}", size):
+                for span in segments(where.span):
+                    data = raw.read_edr(granules, span.pad(step.halo), CLOCK)
+                    if data.sizes["record"] == 0:
+                        continue
+                    made = step.function(data, field, where.geometry, span, **chosen)
+                    records += int(span.contains(made["et"].values).sum())
+                    if kind in ("HIERSESP", "HIERSTOFXER"):
+                        spectrograms.spectrogram(made)
+            print(f"  {records} records", flush=True)
+
+
+if __name__ == "__main__":
+    main()

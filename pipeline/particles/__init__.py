@@ -1,0 +1,1 @@
+"""What particle instruments have in common: counting, pitch angles, spectrograms."""
