@@ -97,7 +97,7 @@ def prepare(request: Request) -> Session:
     selection = Selection(
         instruments=instruments,
         products=request.products,
-        given={name: _given(path, store) for name, path in request.given.items()},
+        given={name: _given(path, store, pass_) for name, path in request.given.items()},
         window=parse_window(request.window, pass_),
         source=request.source,
         context=context,
@@ -117,15 +117,18 @@ def prepare(request: Request) -> Session:
     return Session(request, store, pass_, selection, discovery, opener, raw, delivery)
 
 
-def _given(path: Path, store: Store) -> Given:
+def _given(path: Path, store: Store, pass_: Pass) -> Given:
     if not path.is_file():
         raise InputError(path, "there is no such file")
     dataset = netcdf.open_product(path)
-    if "et" not in dataset.variables or not dataset["et"].size:
-        raise InputError(path, "has no record: no variable et")
-    et = dataset["et"].values
+    span = pass_.span  # of a product without times, as a dark of the whole pass
+    if "et" in dataset.variables:
+        et = dataset["et"].values
+        if not et.size:
+            raise InputError(path, "has no record")
+        span = Span(float(np.min(et)), float(np.nextafter(np.max(et), np.inf)))
     unit = Identity.parse(str(dataset.attrs["product"])).unit if "product" in dataset.attrs else ""
-    return Given(path.resolve(), store.sha256(path), unit, Span(float(et[0]), float(np.nextafter(et[-1], np.inf))))
+    return Given(path.resolve(), store.sha256(path), unit, span)
 
 
 def clock_of(kernels: Path | None) -> Sclk:

@@ -24,7 +24,6 @@ import shutil
 import signal
 import sys
 import tempfile
-import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -45,7 +44,8 @@ from pipeline.runs.store import Store
 from pipeline.scene.simulate import simulate_pass
 
 PASS = 1
-SECONDS = 60
+# Of processor time; a call that waits for ever is ended after so many times as long.
+SECONDS, PATIENCE = 60, 10
 MEMORY_MB = 2048
 SEGMENTS = 2  # of a product; more would try the same code again
 GOOD = ("refused", "product")
@@ -288,8 +288,7 @@ def _needed(instrument: Instrument) -> set[str]:
 
 
 def _apart(work: Callable[[], str]) -> tuple[str, str, float, float]:
-    """Do something in a child process within the limits; returns outcome, detail, seconds and peak memory in MB."""
-    started = time.monotonic()
+    """Do something in a child process within the limits; outcome, detail, processor seconds and peak memory in MB."""
     reading, writing = os.pipe()
     sys.stdout.flush()
     child = os.fork()
@@ -300,10 +299,15 @@ def _apart(work: Callable[[], str]) -> tuple[str, str, float, float]:
     with os.fdopen(reading, "rb") as pipe:
         answer = pipe.read()
     _, status, usage = os.wait4(child, 0)
-    seconds, peak = time.monotonic() - started, usage.ru_maxrss / 1024
+    seconds, peak = usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
     if os.WIFSIGNALED(status):
         number_ = os.WTERMSIG(status)
-        return ("slow" if number_ == signal.SIGALRM else "died"), signal.Signals(number_).name, seconds, peak
+        return (
+            ("slow" if number_ in (signal.SIGALRM, signal.SIGXCPU) else "died"),
+            signal.Signals(number_).name,
+            seconds,
+            peak,
+        )
     outcome, detail = json.loads(answer)
     return outcome, detail, seconds, peak
 
@@ -312,7 +316,8 @@ def _in_child(work: Callable[[], str], writing: int) -> None:
     outcome, detail = "defect", ""
     try:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.alarm(SECONDS)
+        signal.alarm(PATIENCE * SECONDS)
+        resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS + 5))
         size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY_MB * 2**20,) * 2)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
