@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import os
+import tempfile
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from dask import config
@@ -221,6 +224,15 @@ def _connected(address: str) -> Iterator[Client]:
         yield client
 
 
+def check_shared(client: Client, folder: Path) -> None:
+    """See that all workers see a folder of this machine's; raises UsageError naming those that do not."""
+    with tempfile.NamedTemporaryFile(dir=folder, prefix="seen-") as mark:
+        seen = client.run(os.path.exists, mark.name)
+    blind = sorted(worker for worker, sees in seen.items() if not sees)
+    if blind:
+        raise UsageError(f"{', '.join(blind)}: cannot see {folder}; the store must be a folder that all workers share")
+
+
 def _check_workers(client: Client, address: str) -> None:
     """Let the workers claim the project's package names, and see that they have this version of the project."""
     import importlib.metadata
@@ -236,6 +248,10 @@ def _check_workers(client: Client, address: str) -> None:
         found = client.run(claim)
     except Exception as error:
         raise UsageError(f"the workers of {address} have no perijove: {error}") from error
+    threads = {w["nthreads"] for w in client.scheduler_info(n_workers=-1)["workers"].values()}
+    if threads - {1}:
+        # The libraries that read and write are not for threads, and memory is reckoned by the process.
+        raise UsageError(f"the workers of {address} have {max(threads)} threads: start them with --nthreads 1")
     wrong = sorted({v for v in found.values() if v != own})
     if not found or wrong:
         there = f"have perijove {', '.join(wrong)}, this is {own}" if wrong else "are none"

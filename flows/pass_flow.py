@@ -7,16 +7,18 @@ result persistence and retries are off, and Prefect never runs inside a Dask wor
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import ExitStack
 from typing import Any
 
+from distributed import Client
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows.artifacts import Shown
-from flows.cluster import OnDask, cluster
+from flows.cluster import OnDask, check_shared, cluster
 from flows.server import prefect_api
 from flows.signals import exit_at_once
 from pipeline.runs.execute import Made
@@ -47,7 +49,7 @@ def run_pass(
         with exit_at_once():
             client = stack.enter_context(cluster(workers, address))
             stack.enter_context(prefect_api())
-            executor = OnDask(client.result())
+            executor = _executor(client, session)
 
         threads: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=max(4, 2 * workers))
 
@@ -62,12 +64,17 @@ def run_pass(
             pass_flow(session.pass_.number)
 
 
+def _executor(client: Future[Client], session: Session) -> OnDask:
+    check_shared(client.result(), session.store.root / "work")
+    return OnDask(client.result())
+
+
 def inside_flow(workers: int, address: str | None, timeout: float | None) -> Engine:
     """An engine for use within a flow that runs already: its tasks are that flow's."""
 
     def engine(session: Session, plan: Plan, rounds: Callable[[MakeRound], None]) -> None:
         with cluster(workers, address) as client, Shown(plan) as shown:
-            executor = OnDask(client.result())
+            executor = _executor(client, session)
             rounds(lambda round_plan: _round(round_plan, session, executor, shown.update, timeout))
 
     return engine

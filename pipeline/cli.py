@@ -260,15 +260,23 @@ def verify(run_name: str | None, truth: Path | None, store: Path, as_json: bool)
 @cli.command()
 @click.argument("first", metavar="RUN")
 @click.argument("second", metavar="RUN")
+@click.option(
+    "--figure", type=click.Path(path_type=Path), help="Draw the distributions of the differences there (PNG)."
+)
 @STORE
 @JSON
-def compare(first: str, second: str, store: Path, as_json: bool) -> None:
+def compare(first: str, second: str, figure: Path | None, store: Path, as_json: bool) -> None:
     """Say by how much the products of two runs differ, in their units and in sigma."""
     from pipeline.report import terminal
     from pipeline.runs.compare import compare_runs
     from pipeline.runs.store import Store
 
-    print_document(compare_runs(Store(store), first, second), as_json, terminal.show_comparison)
+    document = compare_runs(Store(store), first, second)
+    if figure is not None:
+        from pipeline.report.differences import draw
+
+        draw(document, figure)
+    print_document(document, as_json, terminal.show_comparison)
 
 
 @cli.command(name="list")
