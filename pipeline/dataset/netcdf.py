@@ -13,6 +13,7 @@ zlib 1 with shuffle: what any netCDF or HDF5 reader opens. No time, path or host
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -176,10 +177,13 @@ def _aside(path: Path) -> Iterator[h5py.File]:
         with h5py.File(part, "w", track_order=True, rdcc_nbytes=0) as file:
             yield file
         _settle(part, path)
-    except OSError as error:
-        # HDF5 puts a report in place of the system's words.
-        reason = os.strerror(error.errno) if error.errno else error
-        raise StoreError(f"{path} cannot be written: {reason}") from error
+    except (OSError, RuntimeError) as error:
+        # HDF5 puts a report in place of the system's words; closing a file on a full disk it raises a RuntimeError.
+        told = re.search(r"errno = (\d+)", str(error))
+        number = getattr(error, "errno", None) or (int(told[1]) if told else None)
+        if number is None and not isinstance(error, OSError):
+            raise
+        raise StoreError(f"{path} cannot be written: {os.strerror(number) if number else error}") from error
     finally:
         part.unlink(missing_ok=True)
 

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 import pytest
 from core_fixtures import command, environment, product_bytes, request, run, start, statuses
+from distributed import Client
 
 from flows.cluster import OnDask, cluster
 from pipeline.dataset import netcdf
@@ -197,6 +198,8 @@ def test_scheduler_killed(raw: Path, store: Path, tmp_path: Path, share: float) 
     worker = ("distributed.cli.dask_worker", address, "--nthreads", "1", "--preload", "perijove", "--no-dashboard")
     with scheduler as killed, process(*worker):
         wait_for(lambda: listening(port))
+        with Client(address, set_as_default=False) as waiting:
+            waiting.wait_for_workers(1, timeout=120)
         with cluster(1, address) as started:
             client = started.result()
             executor = OnDask(client)
