@@ -4,9 +4,9 @@
 local clusters of 1 and 2 workers, and N passes one after the other that need only a look; then prints what was measured
 and what the model says for 2, 8 and 64 workers and for 76 passes.
 
-The model: ``T(n) = F + max(C / n, L)``. F is what no worker helps (start of Prefect and workers, the plan, waits between
-products), C the seconds of workers that all products take, L the longest chain of products that need each other. C and F
-follow from the two measured points, L from the recorded times and inputs of the products.
+The model: ``T(n) = F + max(C / n, L)``. F is what no worker helps (start of Prefect and workers, the plan, waits
+between products), C the seconds of workers that all products take, L the longest chain of products that need each
+other. C and F follow from the two measured points, L from the recorded times and inputs of the products.
 """
 
 from __future__ import annotations

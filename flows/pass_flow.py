@@ -19,7 +19,7 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows.artifacts import Shown
 from flows.cluster import OnDask, check_shared, cluster
-from flows.server import prefect_api
+from flows.server import prefect_api, server_needed
 from flows.signals import exit_at_once
 from pipeline.runs.execute import Made
 from pipeline.runs.plan import Plan
@@ -60,7 +60,7 @@ def run_pass(
             rounds(lambda plan: _round(plan, session, executor, progress, timeout))
 
         # A synchronous flow waits a second for its heartbeat to end; the pass needs none.
-        with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}), server_needed():
             pass_flow(session.pass_.number)
 
 

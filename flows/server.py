@@ -10,6 +10,7 @@ import fcntl
 import socket
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,7 +19,7 @@ from prefect.events.worker import EventsWorker
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 from flows.signals import kept
-from pipeline.errors import StoreError, UsageError
+from pipeline.errors import PerijoveError, StoreError, UsageError
 
 STARTUP, SHUTDOWN = 120.0, 3.0
 
@@ -83,3 +84,26 @@ def prefect_api() -> Iterator[None]:
         return
     with Server() as url, temporary_settings({PREFECT_API_URL: url}):
         yield
+
+
+@contextmanager
+def server_needed() -> Iterator[None]:
+    """Say in one message that Prefect's server is gone, where its client would raise any of several errors.
+
+    Raises
+    ------
+    PerijoveError
+        for an error inside, if the server does not answer.
+    """
+    try:
+        yield
+    except PerijoveError:
+        raise
+    except Exception as error:
+        url = PREFECT_API_URL.value()
+        try:
+            with urllib.request.urlopen(f"{url}/health", timeout=5):
+                pass
+        except OSError:
+            raise PerijoveError(f"Prefect's server at {url} does not answer; what was made stays") from error
+        raise
