@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import logging
+import os
+import tempfile
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from dask import config
 from distributed import Client, KilledWorker, LocalCluster
+from distributed.client import FutureCancelledError
 
+from flows.admission import Admission
 from flows.settings import SINGLE_THREAD
 from flows.signals import block, kept
-from pipeline.errors import PerijoveError, UsageError
+from pipeline.errors import PerijoveError, SchedulerLostError, UsageError, WorkerLostError
 
 Result = TypeVar("Result")
 
@@ -28,8 +33,8 @@ PATIENCE = 120.0
 SETTINGS = {
     "distributed.nanny.pre-spawn-environ": SINGLE_THREAD,
     "distributed.worker.memory.terminate": 0.98,
-    # A call that took a worker with it is made once more, in case it was not its fault.
-    "distributed.scheduler.allowed-failures": 1,
+    # A call that took a worker with it is made once more by us, alone, in case it was not its fault.
+    "distributed.scheduler.allowed-failures": 0,
     # One call at a worker at a time: none is lost with a worker that another one killed.
     "distributed.scheduler.worker-saturation": 1.0,
 }
@@ -40,26 +45,61 @@ class OnDask:
 
     def __init__(self, client: Client) -> None:
         self.client = client
-        self._futures: weakref.WeakSet[Any] = weakref.WeakSet()
-        self._stopped = False
+        self._calls: weakref.WeakKeyDictionary[Any, tuple[Any, ...]] = weakref.WeakKeyDictionary()
+        workers = client.scheduler_info(n_workers=-1)["workers"]
+        self.admission = Admission(len(workers), _capacity_mb(client, workers))
 
     def submit(self, function: Callable[..., Result], *arguments: Any) -> Future[Result]:
-        """Start a call on a worker; a worker that dies is replaced, and the call made again."""
-        if self._stopped:
-            raise InterruptedError("the run was stopped")
-        future = self.client.submit(function, *arguments, pure=False)
-        self._futures.add(future)
+        """Start a call on a worker when there is memory for it; if its worker dies, it is made again on another."""
+        kind = f"{function.__name__} {getattr(arguments[0], 'product', '') if arguments else ''}"
+        self.admission.enter(kind)
+        try:
+            future = self.client.submit(function, *arguments, pure=False)
+        except BaseException:
+            self.admission.leave(kind)
+            raise
+        future.add_done_callback(lambda done: self._left(kind, done))
+        self._calls[future] = (kind, function, *arguments)
         return cast("Future[Result]", future)
 
     def result(self, future: Future[Result], timeout: float | None) -> Result:
         """Wait for a call; its time counts from when a worker begins with it.
 
+        A call that took its worker with it is made once more while nothing else runs: it may have been a neighbour's
+        fault, or the memory's that it shared.
+
         Raises
         ------
+        WorkerLostError
+            if it took its worker with it alone as well.
         PerijoveError
-            if it runs longer than `timeout` seconds (its worker is started anew then), or took its worker with it every
-            time, or no worker is left.
+            if it runs longer than `timeout` seconds (its worker is started anew then), or no worker is left.
+        SchedulerLostError
+            if the scheduler is gone.
         """
+        kind, function, *arguments = self._calls[future]
+        try:
+            result = self._result(future, timeout)
+        except KilledWorker:
+            with self.admission.alone():
+                if self.admission.stopped:
+                    raise InterruptedError("the run was stopped") from None
+                again = cast("Future[Result]", self.client.submit(function, *arguments, pure=False))
+                self._calls[again] = (kind, function, *arguments)
+                try:
+                    result = self._result(again, timeout)
+                except KilledWorker as error:
+                    why = "the worker process died on it each time, also when it ran alone: out of memory, or a crash"
+                    raise WorkerLostError(why) from error
+        return result
+
+    def _left(self, kind: str, future: Any) -> None:
+        if future.status == "finished":
+            with suppress(Exception):  # lost with its worker meanwhile
+                self.admission.tell(kind, getattr(future.result(), "peak_mb", 0.0))
+        self.admission.leave(kind)
+
+    def _result(self, future: Future[Result], timeout: float | None) -> Result:
         key = cast("Any", future).key
         at: str | None = None
         began = seen = time.monotonic()
@@ -67,7 +107,7 @@ class OnDask:
         finished = threading.Event()
         future.add_done_callback(lambda _: finished.set())
         while not finished.wait(POLL):
-            at_work = self.client.processing()
+            at_work = self._processing()
             seen = time.monotonic() if at_work else seen
             if time.monotonic() - seen > PATIENCE:
                 future.cancel()
@@ -82,25 +122,50 @@ class OnDask:
                 raise PerijoveError(f"not done after {timeout:g} s: given up (--timeout)")
         try:
             return future.result()
-        except KilledWorker as error:
-            raise PerijoveError("the worker process died on it each time: out of memory, or a crash") from error
+        except (CancelledError, FutureCancelledError) as error:
+            if self.admission.stopped:
+                raise
+            raise SchedulerLostError(f"the Dask scheduler at {self.client.scheduler.address} is gone") from error
+
+    def _processing(self) -> dict[str, Any]:
+        try:
+            found: dict[str, Any] = self.client.processing()
+        except (OSError, ValueError, TimeoutError, AttributeError) as error:
+            raise SchedulerLostError(f"the Dask scheduler does not answer any more: {error}") from error
+        return found
 
     def drop(self, futures: list[Future[Any]], timeout: float | None) -> None:
         """Take back calls that have not begun; wait for those that have, which would go on at their worker unseen."""
-        at_work = set().union(*self.client.processing().values())
-        begun = [f for f in futures if f.done() or cast("Any", f).key in at_work]
-        for future in futures:
-            if future not in begun:
-                future.cancel()
-        for future in begun:
-            with suppress(Exception):
-                self.result(future, timeout)
+        with suppress(SchedulerLostError):
+            at_work = set().union(*self._processing().values())
+            begun = [f for f in futures if f.done() or cast("Any", f).key in at_work]
+            for future in futures:
+                if future not in begun:
+                    future.cancel()
+            for future in begun:
+                with suppress(Exception):
+                    self._result(future, timeout)
 
     def stop(self) -> None:
         """Give up all calls; those who wait for them go on with an error."""
-        self._stopped = True
-        for future in list(self._futures):
+        self.admission.stop()
+        for future in list(self._calls):
             future.cancel()
+
+
+def _capacity_mb(client: Client, workers: dict[str, Any]) -> float:
+    """What all workers may take: their limits, but on no machine more than it has."""
+    machines: dict[str, list[float]] = {}
+    for address, total in client.run(_memory).items():
+        limit = workers.get(address, {}).get("memory_limit") or total
+        machines.setdefault(workers.get(address, {}).get("host", address), [total]).append(min(limit, total))
+    return sum(min(total, sum(limits)) for total, *limits in machines.values()) / 2**20
+
+
+def _memory() -> int:
+    import psutil
+
+    return int(psutil.virtual_memory().total)
 
 
 @contextmanager
@@ -159,6 +224,15 @@ def _connected(address: str) -> Iterator[Client]:
         yield client
 
 
+def check_shared(client: Client, folder: Path) -> None:
+    """See that all workers see a folder of this machine's; raises UsageError naming those that do not."""
+    with tempfile.NamedTemporaryFile(dir=folder, prefix="seen-") as mark:
+        seen = client.run(os.path.exists, mark.name)
+    blind = sorted(worker for worker, sees in seen.items() if not sees)
+    if blind:
+        raise UsageError(f"{', '.join(blind)}: cannot see {folder}; the store must be a folder that all workers share")
+
+
 def _check_workers(client: Client, address: str) -> None:
     """Let the workers claim the project's package names, and see that they have this version of the project."""
     import importlib.metadata
@@ -174,6 +248,10 @@ def _check_workers(client: Client, address: str) -> None:
         found = client.run(claim)
     except Exception as error:
         raise UsageError(f"the workers of {address} have no perijove: {error}") from error
+    threads = {w["nthreads"] for w in client.scheduler_info(n_workers=-1)["workers"].values()}
+    if threads - {1}:
+        # The libraries that read and write are not for threads, and memory is reckoned by the process.
+        raise UsageError(f"the workers of {address} have {max(threads)} threads: start them with --nthreads 1")
     wrong = sorted({v for v in found.values() if v != own})
     if not found or wrong:
         there = f"have perijove {', '.join(wrong)}, this is {own}" if wrong else "are none"

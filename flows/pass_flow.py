@@ -6,20 +6,23 @@ result persistence and retries are off, and Prefect never runs inside a Dask wor
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from contextlib import ExitStack
 from typing import Any
 
+from distributed import Client
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
-from flows.cluster import OnDask, cluster
-from flows.server import prefect_api
+from flows.artifacts import Shown
+from flows.cluster import OnDask, check_shared, cluster
+from flows.server import prefect_api, server_needed
 from flows.signals import exit_at_once
 from pipeline.runs.execute import Made
 from pipeline.runs.plan import Plan
-from pipeline.runs.run import Progress, Rounds, Session, make_if_ready
+from pipeline.runs.run import Engine, Progress, Rounds, Session, make_if_ready
 
 
 def run_pass(
@@ -45,7 +48,7 @@ def run_pass(
         with exit_at_once():
             client = stack.enter_context(cluster(workers, address))
             stack.enter_context(prefect_api())
-            executor = OnDask(client.result())
+            executor = _executor(client, session)
 
         threads: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=max(4, 2 * workers))
 
@@ -56,8 +59,26 @@ def run_pass(
             rounds(lambda plan: _round(plan, session, executor, progress, timeout), executor, progress)
 
         # A synchronous flow waits a second for its heartbeat to end; the pass needs none.
-        with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}), server_needed():
             pass_flow(session.pass_.number)
+
+
+def _executor(client: Future[Client], session: Session) -> OnDask:
+    check_shared(client.result(), session.store.root / "work")
+    return OnDask(client.result())
+
+
+def inside_flow(workers: int, address: str | None, timeout: float | None) -> Engine:
+    """An engine for use within a flow that runs already: its tasks are that flow's."""
+
+    def engine(session: Session, plan: Plan, rounds: Rounds) -> None:
+        with cluster(workers, address) as client, Shown(plan) as shown:
+            executor = _executor(client, session)
+            rounds(
+                lambda round_plan: _round(round_plan, session, executor, shown.update, timeout), executor, shown.update
+            )
+
+    return engine
 
 
 def _round(

@@ -10,6 +10,7 @@ import fcntl
 import socket
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,19 +19,32 @@ from prefect.events.worker import EventsWorker
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 from flows.signals import kept
-from pipeline.errors import StoreError
+from pipeline.errors import PerijoveError, StoreError, UsageError
 
 STARTUP, SHUTDOWN = 120.0, 3.0
 
 
-class _Server(uvicorn.Server):
-    def __init__(self) -> None:
+class Server(uvicorn.Server):
+    """Prefect's API on this machine's loopback.
+
+    Parameters
+    ----------
+    port : 0: any that is free.
+    scheduling : with Prefect's scheduler and its interface for browsers.
+    """
+
+    def __init__(self, port: int = 0, *, scheduling: bool = False) -> None:
         from prefect.server.api.server import create_app
 
-        app = create_app(ephemeral=True, final=True)
+        app = create_app(ephemeral=not scheduling, final=True)
         super().__init__(uvicorn.Config(app, log_level="critical", lifespan="on", timeout_graceful_shutdown=1))
         self.socket = socket.socket()
-        self.socket.bind(("127.0.0.1", 0))
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            self.socket.bind(("127.0.0.1", port))
+        except OSError as error:
+            self.socket.close()
+            raise UsageError(f"port {port} cannot be used: {error.strerror}; name another with --port") from error
         self.thread = threading.Thread(
             target=self.run, kwargs={"sockets": [self.socket]}, name="prefect-api", daemon=True
         )
@@ -68,5 +82,28 @@ def prefect_api() -> Iterator[None]:
     if PREFECT_API_URL.value():
         yield
         return
-    with _Server() as url, temporary_settings({PREFECT_API_URL: url}):
+    with Server() as url, temporary_settings({PREFECT_API_URL: url}):
         yield
+
+
+@contextmanager
+def server_needed() -> Iterator[None]:
+    """Say in one message that Prefect's server is gone, where its client would raise any of several errors.
+
+    Raises
+    ------
+    PerijoveError
+        for an error inside, if the server does not answer.
+    """
+    try:
+        yield
+    except PerijoveError:
+        raise
+    except Exception as error:
+        url = PREFECT_API_URL.value()
+        try:
+            with urllib.request.urlopen(f"{url}/health", timeout=5):
+                pass
+        except OSError:
+            raise PerijoveError(f"Prefect's server at {url} does not answer; what was made stays") from error
+        raise

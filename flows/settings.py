@@ -29,8 +29,21 @@ def prefect_environment(store: Path) -> dict[str, str]:
     }
 
 
-def prepare_environment(store: Path) -> None:
+# What is different where Prefect's interface is to be looked at and a schedule kept.
+SERVED = {
+    "PREFECT_LOGGING_LEVEL": "WARNING",
+    "PREFECT_LOGGING_TO_API_ENABLED": "true",
+    "PREFECT_SERVER_UI_ENABLED": "true",
+}
+
+
+def prepare_environment(store: Path, *, served: bool = False) -> None:
     """Put the settings into this process's environment; values that are set already stand."""
-    for name, value in prefect_environment(store).items():
+    chosen = prefect_environment(store) | (SERVED if served else {})
+    for name, value in chosen.items():
         os.environ.setdefault(name, value)
-    Path(os.environ["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)
+    home = Path(os.environ["PREFECT_HOME"]).resolve()
+    if served:
+        # Prefect unpacks its interface there; its own folder may not be ours to write.
+        os.environ.setdefault("PREFECT_UI_STATIC_DIRECTORY", str(home / "ui"))
+    home.mkdir(parents=True, exist_ok=True)

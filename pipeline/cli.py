@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import io
-import json
-import os
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import click
 
-from pipeline.errors import InputError, PerijoveError, StoreError
-from pipeline.options import JSON, PASS, REQUEST, STORE, WORKERS
+from pipeline.errors import InputError, PerijoveError
+from pipeline.options import JSON, PASS, REQUEST, SERVE, STORE, WORKERS
+from pipeline.output import drop_output, print_document
+
+KINDS = ["passes", "instruments", "products", "runs", "arrivals", "tables", "contexts"]
 
 
 class _Commands(click.Group):
@@ -25,17 +25,17 @@ class _Commands(click.Group):
         try:
             return super().invoke(context)
         except PerijoveError as error:
-            self._say(str(error))
+            self.say(str(error))
             context.exit(error.exit_status)
         except OSError as error:
             # A place that cannot be written or read; without a name it is nothing the user could see to.
             if error.filename is None:
                 raise
-            self._say(f"{error.filename}: {error.strerror}")
+            self.say(f"{error.filename}: {error.strerror}")
             context.exit(InputError.exit_status)
 
     @staticmethod
-    def _say(text: str) -> None:
+    def say(text: str) -> None:
         click.secho(f"perijove: {text}", err=True, fg="red" if sys.stderr.isatty() else None)
 
 
@@ -69,13 +69,12 @@ def main() -> None:
         click.echo("perijove: interrupted; the next run goes on from here", err=True)
         sys.exit(130)
     except BrokenPipeError:
-        _drop_output()
+        drop_output()
         sys.exit(0)
 
 
-def _request(settings: tuple[str, ...], **options: Any) -> Any:
+def _options(settings: tuple[str, ...], **options: Any) -> dict[str, Any]:
     from pipeline.errors import UsageError
-    from pipeline.runs.run import Request
 
     pairs: dict[str, str] = {}
     for setting in settings:
@@ -83,40 +82,60 @@ def _request(settings: tuple[str, ...], **options: Any) -> Any:
         if not equals:
             raise UsageError(f"--set {setting}: write it as KEY=VALUE")
         pairs[name.strip()] = value.strip()
-    return Request(settings=pairs, **options)
+    return options | {"settings": pairs}
 
 
-def _print(document: Any, as_json: bool, show: Callable[[Any], None]) -> None:
-    try:
-        if as_json:
-            click.echo(json.dumps(document, indent=1, default=str))
-        else:
-            show(document)
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        _drop_output()
-        raise StoreError(f"standard output cannot be written: {error.strerror}") from error
+def _request(pass_number: int | None, **options: Any) -> Any:
+    from pipeline.errors import UsageError
+    from pipeline.runs.run import Request
+
+    if pass_number is None:
+        raise UsageError("say which pass, or --all-passes")
+    return Request(pass_number=pass_number, **_options(**options))
 
 
-def _drop_output() -> None:
-    """Let what is left of the output, which Python writes at its end, go nowhere."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _of_all(pass_number: int | None, **options: Any) -> dict[str, Any]:
+    from pipeline.errors import UsageError
+
+    if pass_number is not None:
+        raise UsageError("either a pass or --all-passes")
+    return _options(**options)
 
 
 @cli.command()
 @REQUEST
 @click.option("--pictures/--no-pictures", default=True, show_default=True, help="Draw the quick looks of what is made.")
 @WORKERS
-def run(as_json: bool, workers: int, address: str | None, timeout: float, **options: Any) -> None:
+def run(as_json: bool, all_passes: bool, workers: int, address: str | None, timeout: float, **options: Any) -> None:
     """Make the calibrated products of pass PJ from raw data, and their pictures."""
     from pipeline.notebook import shown_record
     from pipeline.report import terminal
-    from pipeline.runs.run import exit_status
+    from pipeline.runs.record import exit_status
 
+    if all_passes:
+        _run_all(_of_all(**options), workers, address, timeout, as_json)
     record = _run(_request(**options), workers, address, timeout)
-    _print(shown_record(record), as_json, terminal.show_run)
+    print_document(shown_record(record), as_json, terminal.show_run)
     sys.exit(exit_status(record))
+
+
+def _run_all(options: dict[str, Any], workers: int, address: str | None, timeout: float, as_json: bool) -> NoReturn:
+    """Every pass of the store; one that cannot be run does not keep the others from it."""
+    from pipeline.notebook import shown_record
+    from pipeline.report import terminal
+    from pipeline.runs.mission import requests_of_all
+    from pipeline.runs.record import exit_status
+
+    records, errors = [], {}
+    for request in requests_of_all(options):
+        try:
+            records.append(_run(request, workers, address, timeout))
+        except PerijoveError as error:
+            errors[request.pass_number] = str(error)
+            _Commands.say(f"PJ{request.pass_number:02d}: {error}")
+    document = {"runs": [shown_record(r) for r in records], "errors": errors}
+    print_document(document, as_json, terminal.show_runs)
+    sys.exit(1 if errors or any(map(exit_status, records)) else 0)
 
 
 def _run(request: Any, workers: int, address: str | None, timeout: float) -> dict[str, Any]:
@@ -140,12 +159,40 @@ def _run(request: Any, workers: int, address: str | None, timeout: float) -> dic
 
 @cli.command()
 @REQUEST
-def plan(as_json: bool, **options: Any) -> None:
+def plan(as_json: bool, all_passes: bool, **options: Any) -> None:
     """Say what `run` would make and why; changes nothing."""
     from pipeline import notebook
     from pipeline.report import terminal
 
-    _print(notebook.plan_of(_request(**options)), as_json, terminal.show_plan)
+    if all_passes:
+        print_document(notebook.plan_all(_of_all(**options)), as_json, terminal.show_plans)
+        return
+    print_document(notebook.plan_of(_request(**options)), as_json, terminal.show_plan)
+
+
+@cli.command()
+@SERVE
+@STORE
+@WORKERS
+def serve(arrivals: Path, store: Path, **options: Any) -> None:
+    """Run passes as their raw data arrive: by schedule, on arrival, and by hand from Prefect's interface."""
+    from pipeline.runs.arrivals import Arrivals
+    from pipeline.runs.log import show_log
+    from pipeline.runs.run import clock_of
+    from pipeline.runs.store import Store
+
+    show_log()
+    kernels = options["kernels"].resolve() if options["kernels"] else None
+    watched = Arrivals(arrivals, Store(store).prepare(), clock_of(kernels), options["patience"])
+    from flows.settings import prepare_environment
+
+    prepare_environment(watched.store.root, served=True)
+    from flows.deployed import Place
+    from flows.serve import serve as body
+
+    place = {name: options[name] for name in ("workers", "address", "timeout", "quiet")}
+    Place(str(watched.store.root), str(kernels) if kernels else None, **place).announce()
+    body(watched, **{name: options[name] for name in ("port", "poll", "first", "every", "repeat", "at_once")})
 
 
 @cli.command()
@@ -162,7 +209,7 @@ def simulate(
     from pipeline.report import terminal
     from pipeline.scene.simulate import simulate_pass
 
-    _print(simulate_pass(pass_number, out, instruments, scale, seed), as_json, terminal.show_simulation)
+    print_document(simulate_pass(pass_number, out, instruments, scale, seed), as_json, terminal.show_simulation)
 
 
 @cli.command()
@@ -178,7 +225,7 @@ def demo(out: Path, workers: int, address: str | None, timeout: float, as_json: 
         return _run(request, workers, address, timeout)
 
     document = body(out, runner)
-    _print(document, as_json, terminal.show_demo)
+    print_document(document, as_json, terminal.show_demo)
     sys.exit(0 if document["ok"] else 1)
 
 
@@ -192,7 +239,7 @@ def explain(product: str, store: Path, as_json: bool) -> None:
     from pipeline.runs.explain import explain as body
     from pipeline.runs.store import Store
 
-    _print(body(Store(store), product), as_json, terminal.show_explanation)
+    print_document(body(Store(store), product), as_json, terminal.show_explanation)
 
 
 @cli.command()
@@ -207,35 +254,43 @@ def verify(run_name: str | None, truth: Path | None, store: Path, as_json: bool)
     from pipeline.runs.verify import verify as body
 
     document = body(Store(store), run_name, truth)
-    _print(document, as_json, terminal.show_verification)
+    print_document(document, as_json, terminal.show_verification)
     sys.exit(0 if document["ok"] else 1)
 
 
 @cli.command()
 @click.argument("first", metavar="RUN")
 @click.argument("second", metavar="RUN")
+@click.option(
+    "--figure", type=click.Path(path_type=Path), help="Draw the distributions of the differences there (PNG)."
+)
 @STORE
 @JSON
-def compare(first: str, second: str, store: Path, as_json: bool) -> None:
+def compare(first: str, second: str, figure: Path | None, store: Path, as_json: bool) -> None:
     """Say by how much the products of two runs differ, in their units and in sigma."""
     from pipeline.report import terminal
     from pipeline.runs.compare import compare_runs
     from pipeline.runs.store import Store
 
-    _print(compare_runs(Store(store), first, second), as_json, terminal.show_comparison)
+    document = compare_runs(Store(store), first, second)
+    if figure is not None:
+        from pipeline.report.differences import draw
+
+        draw(document, figure)
+    print_document(document, as_json, terminal.show_comparison)
 
 
 @cli.command(name="list")
-@click.argument("what", type=click.Choice(["passes", "instruments", "products", "runs", "tables", "contexts"]))
+@click.argument("what", type=click.Choice(KINDS))
 @STORE
 @click.option("--context", default="default", show_default=True, help="For tables: the context.")
 @JSON
 def list_(what: str, store: Path, context: str, as_json: bool) -> None:
-    """List passes, instruments, products, runs, tables or contexts."""
+    """List passes, instruments, products, runs, arrivals, tables or contexts."""
     from pipeline.report import terminal
     from pipeline.runs.listing import listing
 
-    _print(listing(what, store, context), as_json, lambda rows: terminal.show_rows(what, rows))
+    print_document(listing(what, store, context), as_json, lambda rows: terminal.show_rows(what, rows))
 
 
 @cli.group()
@@ -254,7 +309,7 @@ def table_show(name: str, time: str | None, context: str, store: Path, as_json: 
     from pipeline.report import terminal
     from pipeline.runs.listing import show_table
 
-    _print(show_table(name, time, context, store), as_json, terminal.show_table)
+    print_document(show_table(name, time, context, store), as_json, terminal.show_table)
 
 
 @table.command()
@@ -271,7 +326,7 @@ def certify(files: tuple[Path, ...], store: Path, as_json: bool, **options: Any)
     from pipeline.report import terminal
     from pipeline.runs.listing import certify_tables
 
-    _print(certify_tables(files, store, **options), as_json, terminal.show_certified)
+    print_document(certify_tables(files, store, **options), as_json, terminal.show_certified)
 
 
 @cli.group()
@@ -287,7 +342,7 @@ def size(store: Path, as_json: bool) -> None:
     from pipeline.report import terminal
     from pipeline.runs.store import Store
 
-    _print(Store(store).size(), as_json, terminal.show_size)
+    print_document(Store(store).size(), as_json, terminal.show_size)
 
 
 @store.command()
@@ -300,7 +355,7 @@ def gc(store: Path, keep_runs: int, as_json: bool) -> None:
     from pipeline.runs.store import Store
 
     files, freed = Store(store).collect(keep_runs)
-    _print({"files": files, "bytes": freed}, as_json, terminal.show_collected)
+    print_document({"files": files, "bytes": freed}, as_json, terminal.show_collected)
 
 
 @cli.command()
@@ -314,7 +369,7 @@ def report(run_name: str | None, out: Path | None, store: Path, as_json: bool) -
     from pipeline.report.page import write_page
     from pipeline.runs.store import Store
 
-    _print({"page": str(write_page(Store(store), run_name, out))}, as_json, terminal.show_page)
+    print_document({"page": str(write_page(Store(store), run_name, out))}, as_json, terminal.show_page)
 
 
 @cli.command()
@@ -330,7 +385,7 @@ def export(product: str, form: str, out: Path | None, store: Path, as_json: bool
     from pipeline.runs.explain import export_product
     from pipeline.runs.store import Store
 
-    _print({"path": str(export_product(Store(store), product, out))}, as_json, terminal.show_export)
+    print_document({"path": str(export_product(Store(store), product, out))}, as_json, terminal.show_export)
 
 
 @cli.command()
@@ -356,7 +411,7 @@ def archive(run_name: str | None, form: str, store: Path, as_json: bool, **optio
     from pipeline.runs.store import Store
 
     make = archive_pds3 if form == "pds3" else body
-    _print(make(Store(store), run_name, Options(**options)), as_json, terminal.show_archive)
+    print_document(make(Store(store), run_name, Options(**options)), as_json, terminal.show_archive)
 
 
 @cli.command()
@@ -371,7 +426,7 @@ def check(bundle: Path, schemas: Path | None, store: Path, as_json: bool) -> Non
     from pipeline.runs.store import Store
 
     document = body(bundle, schemas, Store(store) if store.is_dir() else None)
-    _print(document, as_json, terminal.show_check)
+    print_document(document, as_json, terminal.show_check)
     sys.exit(0 if document["ok"] else 1)
 
 
@@ -385,5 +440,5 @@ def doctor(kernels: Path | None, store: Path, as_json: bool) -> None:
     from pipeline.runs.doctor import doctor as body
 
     document = body(store, kernels)
-    _print(document, as_json, terminal.show_doctor)
+    print_document(document, as_json, terminal.show_doctor)
     sys.exit(0 if document["ok"] else 1)

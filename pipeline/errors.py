@@ -62,6 +62,14 @@ class StoreError(PerijoveError):
     exit_status = 3
 
 
+class WorkerLostError(PerijoveError):
+    """A piece of work that takes the process it runs in with it."""
+
+
+class SchedulerLostError(PerijoveError):
+    """The scheduler that a run was given is gone: nothing more can be made in this run."""
+
+
 def nearest(name: str, names: list[str]) -> str:
     """Sentence part that offers the nearest of `names`, or all of them when none is near."""
     import difflib

@@ -16,13 +16,15 @@ from calibration.tables import Table
 from pipeline import registry
 from pipeline.clock import Sclk, Span
 from pipeline.dataset import netcdf
-from pipeline.errors import InputError, UsageError, nearest
+from pipeline.errors import InputError, PerijoveError, UsageError, nearest
 from pipeline.instrument import Granule, RawFormat
 from pipeline.passes import pass_of
 from pipeline.runs.compare import compare_runs
 from pipeline.runs.execute import Executor, InProcess
 from pipeline.runs.listing import et_of, library_of
-from pipeline.runs.run import Request, Session, absent_entry, carry_out, prepare, product_entry, with_executor
+from pipeline.runs.mission import requests_of_all
+from pipeline.runs.record import absent_entry, product_entry
+from pipeline.runs.run import Request, Session, carry_out, prepare, with_executor
 from pipeline.runs.store import Store, default_store
 
 
@@ -168,6 +170,27 @@ def plan_of(request: Request) -> dict[str, Any]:
     blocked = [shown(absent_entry(b["identity"], "blocked", b["reason"])) for b in planned.blocked]
     keep = len(planned.products) - len(make)
     return {"make": make, "keep": keep, "blocked": blocked, "quarantined": session.discovery.quarantined}
+
+
+def plan_all(options: dict[str, Any]) -> dict[str, Any]:
+    """What a request for every pass of a store would make: ``{"passes": [...], "make": N, "keep": N}``.
+
+    An entry is a pass's plan with ``pass`` and ``error``: why its raw data or tables cannot be had any more; the others
+    are planned.
+    """
+    planned: list[dict[str, Any]] = []
+    for request in requests_of_all(options):
+        entry: dict[str, Any] = {"pass": request.pass_number, "error": None}
+        try:
+            planned.append(entry | plan_of(request))
+        except PerijoveError as error:
+            nothing: dict[str, Any] = {"make": [], "keep": 0, "blocked": [], "quarantined": []}
+            planned.append(entry | nothing | {"error": str(error)})
+    return {
+        "passes": planned,
+        "make": sum(len(p["make"]) for p in planned),
+        "keep": sum(p["keep"] for p in planned),
+    }
 
 
 def run(pass_number: int, *, executor: Executor | None, **options: Any) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,21 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+class _Duration(click.ParamType):
+    """Seconds, or a number with a unit: ``90m``, ``12h``, ``3d``."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, float):
+            return value
+        match = re.fullmatch(r"(\d+(?:\.\d*)?)\s*([smhd]?)", str(value))
+        if match is None:
+            self.fail(f"{value!r} is no duration; one looks like 600, 90m, 12h or 3d", param, ctx)
+        return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
+
+
+DURATION = _Duration()
 STORE = click.option(
     "--store",
     type=click.Path(path_type=Path),
@@ -39,7 +55,8 @@ STORE = click.option(
 )
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document; progress goes to standard error.")
 REQUEST = options(
-    click.argument("pass_number", metavar="PJ", type=PASS),
+    click.argument("pass_number", metavar="PJ", type=PASS, required=False),
+    click.option("--all-passes", is_flag=True, help="Every pass that was run in the store, as it was run last."),
     click.option(
         "--instrument", "instruments", multiple=True, metavar="X", help="Only these instruments (and what they need)."
     ),
@@ -79,4 +96,38 @@ WORKERS = options(
         show_default=True,
         help="Seconds a segment may take before its product is given up.",
     ),
+)
+SERVE = options(
+    click.option("--arrivals", required=True, type=click.Path(path_type=Path), help="Folder in which raw data arrive."),
+    click.option("--kernels", type=click.Path(path_type=Path), help="Folder of SPICE kernels, or a meta-kernel."),
+    click.option(
+        "--first", type=DURATION, default="3d", show_default=True, help="From closest approach to the first run."
+    ),
+    click.option("--every", type=DURATION, default="1d", show_default=True, help="Between runs."),
+    click.option("--repeat", type=DURATION, default="60d", show_default=True, help="From the first run to the last."),
+    click.option(
+        "--quiet",
+        type=DURATION,
+        default="14d",
+        show_default=True,
+        help="Without arrivals for so long, scheduled runs of a pass have nothing to do.",
+    ),
+    click.option(
+        "--poll", type=DURATION, default="30s", show_default=True, help="Between looks at the folder of arrivals."
+    ),
+    click.option(
+        "--patience",
+        type=DURATION,
+        default="1d",
+        show_default=True,
+        help="How long incomplete files may rest before they are reported.",
+    ),
+    click.option(
+        "--port",
+        type=click.IntRange(1, 65535),
+        default=4200,
+        show_default=True,
+        help="Of Prefect's server on this machine, unless PREFECT_API_URL names another.",
+    ),
+    click.option("--at-once", type=click.IntRange(1), default=1, show_default=True, help="Passes run at a time."),
 )

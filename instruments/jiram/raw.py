@@ -8,6 +8,7 @@ a science frame becomes a product with the background frames about it as an inpu
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Sequence
 from functools import lru_cache
@@ -232,6 +233,10 @@ def _spectrum(granule: Granule) -> tuple[dict[str, Any], Label, dict[str, int]]:
 # What comes with them
 
 
+# Seconds; an exposure is a fraction of a turn of the spacecraft.
+LONGEST = 60.0
+
+
 def quantity(label: Label, name: str, unit: str) -> float:
     """A number of a label, with or without its unit; raises InputError."""
     value = label.need(name)
@@ -239,8 +244,8 @@ def quantity(label: Label, name: str, unit: str) -> float:
         if value.unit.lower() not in (unit, unit[0]):
             raise InputError(label.path, f"unit {value.unit!r}, {unit} is expected", name)
         value = value.value
-    if not isinstance(value, int | float) or isinstance(value, bool) or not value > 0:
-        raise InputError(label.path, f"{value!r} is no number of {unit}s above 0", name)
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < LONGEST:
+        raise InputError(label.path, f"{value!r} is no number of {unit}s between 0 and {LONGEST:g}", name)
     return float(value)
 
 
@@ -248,7 +253,7 @@ def vector(label: Label, name: str, size: int) -> NDArray[np.float64]:
     """A vector of a label, NaN where it has none."""
     values = label.get(name)
     plain = [v.value if isinstance(v, Quantity) else v for v in values] if isinstance(values, list) else []
-    good = len(plain) == size and all(isinstance(v, int | float) for v in plain)
+    good = len(plain) == size and all(isinstance(v, int | float) and math.isfinite(v) for v in plain)
     return np.array(plain, np.float64) if good else np.full(size, np.nan)
 
 

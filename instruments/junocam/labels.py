@@ -21,6 +21,8 @@ SIMULATED = "SIMULATED, NOT A MEASUREMENT"
 START_BIAS, INTERFRAME_DELTA = 0.06188, 0.001
 # Lines; the longest real image has 31 488.
 LONGEST = 1 << 18
+# Two turns of the spacecraft; frames and exposures are fractions of one. And more rows than move past in a framelet.
+MOST_SECONDS, MOST_STAGES = 60.0, 1000
 
 
 @dataclass(frozen=True)
@@ -123,9 +125,9 @@ def image_label(label: Label, kind: str, clock: Sclk) -> ImageLabel:
         number=int(match[2][11:]),
         start=start,
         clock_difference=difference,
-        exposure=_positive(label, "EXPOSURE_DURATION", "ms") / 1000.0,
-        interframe=_positive(label, "INTERFRAME_DELAY", "s"),
-        tdi_stages=label.need("JNO:TDI_STAGES_COUNT", int),
+        exposure=_positive(label, "EXPOSURE_DURATION", "ms", 1000.0 * MOST_SECONDS) / 1000.0,
+        interframe=_positive(label, "INTERFRAME_DELAY", "s", MOST_SECONDS),
+        tdi_stages=_stages(label),
         filters=filters,
         centres=stated_centres(str(label.get("RATIONALE_DESC") or "")),
         mode=mode,
@@ -163,10 +165,17 @@ def _filters(label: Label) -> tuple[str, ...]:
     return names
 
 
-def _positive(label: Label, key: str, unit: str) -> float:
+def _stages(label: Label) -> int:
+    stages = label.need("JNO:TDI_STAGES_COUNT", int)
+    if not 0 <= stages <= MOST_STAGES:
+        raise InputError(label.path, f"{stages} stages", "JNO:TDI_STAGES_COUNT")
+    return int(stages)
+
+
+def _positive(label: Label, key: str, unit: str, most: float = math.inf) -> float:
     value = label.need(key)
     number = _number(value)
-    if not number > 0 or (isinstance(value, Quantity) and value.unit.lower() != unit):
+    if not 0 < number <= most or (isinstance(value, Quantity) and value.unit.lower() != unit):
         raise InputError(label.path, f"{value!r}: a positive number of {unit} is expected", key)
     return number
 

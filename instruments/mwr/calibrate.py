@@ -192,7 +192,10 @@ def antenna_temperature(
         "bend": bend * gain["compression_systematic"].values,
     }
     first = [OF_STREAM.index(n) for n in range(RECEIVERS)]
-    by_receiver, diode_error = ta[:, first], diode_error[:, first]
+    # Of a receiver's two streams the other one serves where a record of the first is lost.
+    last = [len(OF_STREAM) - 1 - list(OF_STREAM)[::-1].index(n) for n in range(RECEIVERS)]
+    by_receiver = np.where(np.isnan(ta[:, first]), ta[:, last], ta[:, first])
+    diode_error = diode_error[:, first]
     common = radiometer.systematic(by_receiver, front, chain, thermal, diode_error)
     scale = (by_receiver - front.offset) * diode_error
     return _finished(at, parts, common, scale, front.offset, bits).assign_attrs(counted(raw, span))

@@ -53,6 +53,8 @@ MIDNIGHT = 43200.0
 # By how much the two columns of time may differ; UTC is printed to 1 ms.
 TIME_TOLERANCE = 0.5
 _HEADER_LIMIT = 1 << 16
+# No column has larger numbers: seconds of a clock; words of telemetry, kelvin, degrees. What is beyond is unreadable.
+LARGEST_TIME, LARGEST = 2.0**31, 1e7
 _LINE_LIMIT = 1 << 14
 
 
@@ -224,15 +226,20 @@ def _parse(file: _File, low: int, high: int) -> tuple[Floats, NDArray[np.int32]]
     bad = np.zeros(rows, np.int32)
     try:
         values = pd.read_csv(io.BytesIO(text), header=None, usecols=use, dtype=np.float64, skip_blank_lines=False)
-        numbers = values.to_numpy()
+        numbers = values.to_numpy(copy=True)
     except (ValueError, pd.errors.ParserError):
         words = pd.read_csv(
             io.BytesIO(text), header=None, usecols=use, dtype=str, keep_default_na=False, encoding="latin-1"
         )
-        numbers = words.apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
+        numbers = words.apply(pd.to_numeric, errors="coerce").to_numpy(np.float64, copy=True)
         bad = (np.isnan(numbers) & (words != "").to_numpy()).sum(axis=1).astype(np.int32)
     if len(numbers) != rows:
         raise _bad_row(file, text, low, len(names))
+    limits = [LARGEST_TIME if names[k].startswith("t_") else LARGEST for k in use]
+    absurd = np.abs(numbers) > limits
+    if absurd.any():
+        numbers[absurd] = np.nan
+        bad += absurd.sum(axis=1, dtype=np.int32)
     if 2 * int(bad.sum()) > numbers.size:
         raise InputError(file.path, "more than half of the values are no numbers", f"byte {low}")
     return numbers, bad

@@ -41,6 +41,8 @@ EVENTS = ("records_received", "records_duplicate", "records_out_of_order", "reco
 SAME_FREQUENCY = 5e-3
 CSV_NAME = re.compile(r"WAV_(\d{7}T\d{6})_([EB])_V(\d+)\.CSV", re.IGNORECASE)
 FIELDS, FIRST_FIELD, HEAD = 154, 28, 5
+# No spectral density is anywhere near; what says so is unreadable.
+LARGEST = 1e9
 # Places in the colon-separated flags that mark a receiver's data bad, and the receiver; the others are not public.
 BAD_FLAGS = {1: 0, 2: 1}
 
@@ -290,6 +292,7 @@ def _parsed(path: Path, _modified: int, _size: int) -> xr.Dataset:
         raise InputError(path, f"a row is not readable: {error}") from error
     if et.size == 0:
         raise InputError(path, "holds no row")
+    values[np.abs(values) > LARGEST] = np.nan
     times, first, counts = _unique(et)
     out = _calibrated(times, *((values[first], None) if letter == "e" else (None, values[first])))
     if letter == "e":

@@ -24,6 +24,7 @@ from pipeline.dataset.parts import Part, open_parts, parts_of
 from pipeline.errors import PerijoveError, UsageError
 from pipeline.instrument import Granule, Instrument
 from pipeline.runs.discover import discover
+from pipeline.runs.granules import Opener
 from pipeline.runs.run import clock_of
 from pipeline.runs.store import Store
 
@@ -146,7 +147,7 @@ class Decoder:
         for raw, number, kernels in sorted(places, key=str):
             clock = clock_of(Path(kernels) if kernels else None)
             with contextlib.suppress(PerijoveError):
-                for granule in discover(Path(raw), [instrument], number, clock).granules:
+                for granule in discover(Path(raw), [instrument], number, Opener(self.store, clock)).granules:
                     found.setdefault((granule.id, granule.format), (granule, clock))
         return found
 

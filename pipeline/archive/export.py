@@ -28,6 +28,7 @@ from pipeline.errors import InputError, StoreError, UsageError, nearest
 from pipeline.instrument import Granule, Instrument
 from pipeline.passes import get_pass
 from pipeline.runs.discover import discover
+from pipeline.runs.granules import Opener
 from pipeline.runs.run import clock_of
 from pipeline.runs.store import Store
 
@@ -127,7 +128,9 @@ class Source:
         if not wanted:
             return []
         kernels = Path(self.record["kernels"]) if self.record["kernels"] else None
-        found = discover(Path(self.record["raw"]), [self.instrument], self.record["pass"], clock_of(kernels))
+        found = discover(
+            Path(self.record["raw"]), [self.instrument], self.record["pass"], Opener(self.store, clock_of(kernels))
+        )
         granules = {(g.id, g.format): g for g in found.granules}
         chosen = []
         for name, entry in sorted(wanted.items()):

@@ -13,6 +13,7 @@ zlib 1 with shuffle: what any netCDF or HDF5 reader opens. No time, path or host
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -176,10 +177,13 @@ def _aside(path: Path) -> Iterator[h5py.File]:
         with h5py.File(part, "w", track_order=True, rdcc_nbytes=0) as file:
             yield file
         _settle(part, path)
-    except OSError as error:
-        # HDF5 puts a report in place of the system's words.
-        reason = os.strerror(error.errno) if error.errno else error
-        raise StoreError(f"{path} cannot be written: {reason}") from error
+    except (OSError, RuntimeError) as error:
+        # HDF5 puts a report in place of the system's words; closing a file on a full disk it raises a RuntimeError.
+        told = re.search(r"errno = (\d+)", str(error))
+        number = getattr(error, "errno", None) or (int(told[1]) if told else None)
+        if number is None and not isinstance(error, OSError):
+            raise
+        raise StoreError(f"{path} cannot be written: {os.strerror(number) if number else error}") from error
     finally:
         part.unlink(missing_ok=True)
 
@@ -220,7 +224,7 @@ def assemble(path: Path, segments: Sequence[Path], schema: Schema, attrs: Mappin
 
 def _common_layout(segments: Sequence[Path], index: str | None) -> tuple[list[_Layout], list[int]]:
     """Layout of the whole, and the number of records of each segment."""
-    with _readable(segments[0]), h5py.File(segments[0]) as file:
+    with readable(segments[0]), h5py.File(segments[0]) as file:
         layouts = [
             _Layout(name, _dims(part), part.shape, part.dtype, _attributes(part))
             for name, part in file.items()
@@ -232,7 +236,7 @@ def _common_layout(segments: Sequence[Path], index: str | None) -> tuple[list[_L
         return layouts, []
     lengths = []
     for path in segments:
-        with _readable(path), h5py.File(path) as file:
+        with readable(path), h5py.File(path) as file:
             for layout in layouts:
                 part = file.get(layout.name)
                 if part is None or part.shape[1:] != layout.shape[1:] or part.dtype.kind != layout.dtype.kind:
@@ -258,7 +262,7 @@ def _the_same(name: str, segments: Sequence[Path]) -> Any:
     """Value of a variable without the index: that of all segments."""
     value: Any = None
     for number, path in enumerate(segments):
-        with _readable(path), h5py.File(path) as file:
+        with readable(path), h5py.File(path) as file:
             own = file[name][()]
         if number == 0:
             value = own
@@ -273,7 +277,7 @@ def _join(target: h5py.Dataset, segments: Sequence[Path], lengths: Sequence[int]
     waiting: list[NDArray[Any]] = []
     name = target.name
     for path, length in zip(segments, lengths, strict=True):
-        with _readable(path), h5py.File(path) as file:
+        with readable(path), h5py.File(path) as file:
             part, start = file[name], 0
             if not waiting and target.chunks and part.chunks == target.chunks:
                 start = length if written + length == len(target) else length // rows * rows
@@ -320,7 +324,7 @@ def open_product(path: Path, span: Span | None = None) -> xr.Dataset:
     StoreError
         if the file is not there, or is none that this project wrote, or is damaged.
     """
-    with _readable(path), h5py.File(path) as file:
+    with readable(path), h5py.File(path) as file:
         rows: dict[str, slice] = {}
         if span is not None and "et" in file:
             start, stop = np.searchsorted(file["et"][()], [span.start, span.stop])
@@ -372,41 +376,8 @@ def open_geometry(path: Path) -> xr.Dataset:
 
 def read_attrs(path: Path) -> dict[str, Any]:
     """Attributes of the dataset in a file, without reading it; raises StoreError."""
-    with _readable(path), h5py.File(path) as file:
+    with readable(path), h5py.File(path) as file:
         return _attributes(file)
-
-
-def flag_summary(path: Path) -> str:
-    """How many samples of a product are flagged, by bit: ``missing 0.1 %, edge 2 %``; raises StoreError."""
-    parts = []
-    with _readable(path), h5py.File(path) as file:
-        qualities = [d for d in file.values() if "flag_masks" in d.attrs and d.dtype == np.uint32 and d.size]
-        for quality in qualities:
-            names = str(quality.attrs["flag_meanings"]).split()
-            masks = dict(zip(map(int, quality.attrs["flag_masks"]), names, strict=True))
-            counts = _count_bits(quality, list(masks))
-            shares = [f"{masks[m]} {_percent(n / quality.size)}" for m, n in counts.items() if n]
-            if shares:
-                head = f"{quality.name.lstrip('/')}: " if len(qualities) > 1 else ""
-                parts.append(head + ", ".join(shares))
-    return "; ".join(parts)
-
-
-def _count_bits(quality: h5py.Dataset, masks: list[int]) -> dict[int, int]:
-    counts = dict.fromkeys(masks, 0)
-    if quality.ndim == 0:
-        return {mask: int(int(quality[()]) & mask != 0) for mask in masks}
-    for start in range(0, len(quality), _rows(quality)):
-        block = quality[start : start + _rows(quality)]
-        there = int(np.bitwise_or.reduce(block, axis=None))
-        for mask in masks:
-            if there & mask:
-                counts[mask] += int(np.count_nonzero(block & np.uint32(mask)))
-    return counts
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.2g} %" if share < 0.995 else "100 %"
 
 
 def export(source: Path, target: Path) -> None:
@@ -423,7 +394,7 @@ def export(source: Path, target: Path) -> None:
 
 
 @contextmanager
-def _readable(path: Path) -> Iterator[None]:
+def readable(path: Path) -> Iterator[None]:
     """Turn whatever the libraries raise on a file that is not whole into one error that names it."""
     if not path.is_file():
         raise StoreError(f"{path}: there is no such file")

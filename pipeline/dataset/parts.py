@@ -19,7 +19,7 @@ from pipeline.dataset.netcdf import (
     _decode,
     _dims,
     _only_a_dimension,
-    _readable,
+    readable,
 )
 
 
@@ -78,7 +78,7 @@ def open_parts(path: Path) -> Iterator[tuple[list[Part], dict[str, Any]]]:
 
     Together they are what `netcdf.open_product` returns at once.
     """
-    with _readable(path), h5py.File(path) as file:
+    with readable(path), h5py.File(path) as file:
         named = {n for part in (file, *file.values()) for n in str(part.attrs.get("coordinates", "")).split()}
         attrs = _attributes(file)
         attrs.pop("coordinates", None)
@@ -88,7 +88,7 @@ def open_parts(path: Path) -> Iterator[tuple[list[Part], dict[str, Any]]]:
 
 def ends(path: Path) -> tuple[float, float] | None:
     """First and last et of a product's file, without looking at anything else; None if it has none."""
-    with _readable(path), h5py.File(path) as file:
+    with readable(path), h5py.File(path) as file:
         et = file.get("et")
         return None if et is None or not et.size else (float(et[0]), float(et[-1]))
 

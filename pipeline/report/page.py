@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline import registry
 from pipeline.dataset import netcdf
+from pipeline.dataset.summary import flag_shares, flag_text
 from pipeline.errors import StoreError
 from pipeline.passes import get_pass
 from pipeline.runs.pictures import Picture, pictures_of, render
@@ -66,7 +67,7 @@ def _row(product: dict[str, Any]) -> str:
         attrs = netcdf.read_attrs(path)
         pedigree = str(attrs.get("pedigree_counts", ""))
         size = f"{path.stat().st_size / 1e6:.1f}"
-        flagged = netcdf.flag_summary(path)
+        flagged = flag_text(flag_shares(path))
         records = str(product.get("records") or "")
     reason = f"<br>{html.escape(product['reason'])}" if product.get("reason") else ""
     mark = ' class="warn"' if "placeholder" in pedigree or "override" in pedigree else ""

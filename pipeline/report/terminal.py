@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.runs.store import PICTURES
+from pipeline.runs.summary import sentence
 
 # Written to a file or a pipe, tables are not folded at the 80 columns that rich takes then.
 WIDTH = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160
@@ -153,6 +154,28 @@ def show_plan(document: dict[str, Any]) -> None:
     for bad in document["quarantined"]:
         _say(("not usable", "red"), f" {bad['reason']}")
     _say((f"kept as they are: {_count(document['keep'], 'product')}", "dim"))
+
+
+def show_plans(document: dict[str, Any]) -> None:
+    """What would be made of all passes, and why."""
+    for planned in document["passes"]:
+        _say((f"PJ{planned['pass']:02d}", "bold"))
+        if planned["error"]:
+            _say(("cannot be planned", "red"), f" {planned['error']}")
+        else:
+            show_plan(planned)
+    _say((f"{_count(document['make'], 'product')} to make, {document['keep']} kept as they are", "bold"))
+
+
+def show_runs(document: dict[str, Any]) -> None:
+    """Runs of several passes, a line each."""
+    table = _table("pass", "run", "seconds", "MB", "")
+    for record in document["runs"]:
+        number, said = f"PJ{record['pass']:02d}", sentence(record)
+        table.add_row(number, record["run"], f"{record['seconds']:.1f}", f"{record['peak_mb']:.0f}", said)
+    for number, error in document["errors"].items():
+        table.add_row(f"PJ{number:02d}", Text("not run", "red"), "", "", error)
+    OUT.print(table)
 
 
 def show_simulation(document: dict[str, Any]) -> None:

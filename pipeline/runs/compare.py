@@ -8,12 +8,15 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from pipeline import registry
 from pipeline.dataset import netcdf
 from pipeline.dataset.uncertainty import sigma
 from pipeline.runs.keys import why
 from pipeline.runs.store import Store
+
+QUANTILES = (0.0, 0.01, 0.05, 0.16, 0.5, 0.84, 0.95, 0.99, 1.0)
 
 
 def compare_runs(store: Store, first: str, second: str) -> dict[str, Any]:
@@ -23,10 +26,12 @@ def compare_runs(store: Store, first: str, second: str) -> dict[str, Any]:
     -------
     dict
         ``{"a", "b", "same": N, "only_a": [...], "only_b": [...], "products": [{"identity", "why", "same_values",
-        "variables": [{"variable", "units", "n", "changed", "max_abs", "rms", "max_sigma", "rms_sigma"}]}]}``;
+        "variables": [{"variable", "units", "n", "changed", "max_abs", "rms", "quantiles", "max_sigma", "rms_sigma",
+        "quantiles_sigma"}]}]}``;
         `same` counts equal keys, `why` says in what the second recipe differs from the first, `changed` counts
-        samples, also those that are missing in one; sigma is the first run's total uncertainty. A product that is no
-        longer in the store has ``problem`` instead of ``same_values``.
+        samples, also those that are missing in one; `quantiles` are those of the differences (second less first) at
+        `QUANTILES`; sigma is the first run's total uncertainty. A product that is no longer in the store has
+        ``problem`` instead of ``same_values``.
     """
     a, b = store.run(first), store.run(second)
     made_a, made_b = ({p["identity"]: p for p in r["products"] if p["key"]} for r in (a, b))
@@ -71,10 +76,17 @@ def _difference(first: xr.Dataset, second: xr.Dataset, name: str) -> dict[str, A
         "changed": int(np.count_nonzero(delta) + np.count_nonzero(one_missing)),
         "max_abs": float(np.max(np.abs(delta), initial=0.0)),
         "rms": float(np.sqrt(np.mean(delta**2))) if x.size else 0.0,
+        "quantiles": _quantiles(delta, ~(np.isnan(x) | np.isnan(y))),
     }
     if any(str(v).startswith(f"{name}_") for v in first.data_vars if str(v).endswith(("_random", "_systematic"))):
         total = np.asarray(sigma(first, name).values)
         pulls = np.divide(delta, total, out=np.zeros_like(delta), where=np.isfinite(total) & (total > 0))
         row["max_sigma"] = float(np.max(np.abs(pulls), initial=0.0))
         row["rms_sigma"] = float(np.sqrt(np.mean(pulls**2))) if x.size else 0.0
+        row["quantiles_sigma"] = _quantiles(pulls, ~(np.isnan(x) | np.isnan(y)))
     return row
+
+
+def _quantiles(values: NDArray[np.float64], there: NDArray[np.bool_]) -> list[float] | None:
+    """The distribution of what is in both; None if nothing is."""
+    return np.quantile(values[there], QUANTILES).tolist() if there.any() else None

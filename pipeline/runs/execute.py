@@ -5,12 +5,11 @@ Only paths, keys and small plain objects travel; arrays stay in files. What a wo
 
 from __future__ import annotations
 
-import resource
 import shutil
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -22,11 +21,13 @@ from pipeline import registry
 from pipeline.clock import Sclk, Span
 from pipeline.dataset import check, netcdf
 from pipeline.dataset.context import add_context
-from pipeline.errors import CalibrationError, InputError, PerijoveError
+from pipeline.dataset.summary import covers, flag_shares
+from pipeline.errors import CalibrationError, InputError, PerijoveError, SchedulerLostError, WorkerLostError
 from pipeline.geometry import Geometry
 from pipeline.instrument import Granule, Instrument, Step
 from pipeline.passes import get_pass
 from pipeline.runs.keys import canonical, file_sha256
+from pipeline.runs.monitor import forget_peak, peak_mb
 from pipeline.runs.plan import Input, Plan, Planned
 from pipeline.runs.store import Store
 
@@ -147,6 +148,7 @@ def compute_segment(job: SegmentJob) -> SegmentDone:
         if a raw file cannot be used.
     """
     started = time.perf_counter()
+    forget_peak()
     instrument, product = registry.product_type(job.product)
     step = next(s for s in instrument.steps_for(job.product) if s.name == job.step)
     arguments = _arguments(job, instrument, step)
@@ -156,14 +158,14 @@ def compute_segment(job: SegmentJob) -> SegmentDone:
         et = dataset["et"].values
         dataset = dataset.isel({index: (et >= job.span.start) & (et < job.span.stop)})
     if dataset is None or (index and dataset.sizes[index] == 0):
-        return SegmentDone(None, 0, time.perf_counter() - started, _peak_mb())
+        return SegmentDone(None, 0, time.perf_counter() - started, peak_mb())
     if product.schema.context:
         dataset = add_context(dataset, product.schema, _geometry(job), job.clock)
     dataset = check.finish(dataset, product.schema, instrument.flags, {})
     check.check(dataset, product.schema, instrument.flags)
     netcdf.write_segment(job.out, dataset, product.schema)
     records = dataset.sizes[index] if index else 1
-    return SegmentDone(job.out, records, time.perf_counter() - started, _peak_mb())
+    return SegmentDone(job.out, records, time.perf_counter() - started, peak_mb())
 
 
 def _arguments(job: SegmentJob, instrument: Instrument, step: Step) -> list[Any] | None:
@@ -213,10 +215,6 @@ def _geometry(job: SegmentJob) -> Geometry:
     return _load_geometry(job.geometry)
 
 
-def _peak_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
 @dataclass(frozen=True)
 class Made:
     """Outcome of one product: ``made``, ``failed`` or ``quarantined``."""
@@ -230,6 +228,8 @@ class Made:
     peak_mb: float = 0.0
     reason: str | None = None
     bad_file: str | None = None
+    flagged: dict[str, float] = field(default_factory=dict)
+    covers: list[list[float]] = field(default_factory=list)
 
 
 def make_product(
@@ -251,7 +251,13 @@ def make_product(
     Returns
     -------
     Made
-        ``failed`` with its reason if the step or the data did not allow it; never raises for that.
+        ``failed`` with its reason if the step or the data did not allow it, ``quarantined`` if its raw data cannot be
+        read or it takes its worker process with it; never raises for that.
+
+    Raises
+    ------
+    SchedulerLostError
+        if nothing at all can be made any more.
     """
     started = time.perf_counter()
 
@@ -270,9 +276,13 @@ def make_product(
             return failed(f"{what} in this span")
         attrs = attributes_of(planned, plan)
         joined = executor.submit(finish_product, planned.path, paths, planned.product.name, attrs)
-        sha256, size = executor.result(joined, timeout)
+        finished = executor.result(joined, timeout)
     except InputError as error:
         return failed(str(error), "quarantined", str(error.path))
+    except SchedulerLostError:
+        raise
+    except WorkerLostError as error:
+        return failed(f"step {planned.step.name}: {error}", "quarantined")
     except PerijoveError as error:
         return failed(f"step {planned.step.name}: {error}")
     except Exception as error:  # a defect of a step must not take the other products with it
@@ -280,7 +290,8 @@ def make_product(
     finally:
         shutil.rmtree(store.work_folder(planned.key), ignore_errors=True)
     peak = max(d.peak_mb for d in done)
-    return Made("made", time.perf_counter() - started, sha256, size, len(jobs), sum(d.records for d in done), peak)
+    seconds, records = time.perf_counter() - started, sum(d.records for d in done)
+    return Made("made", seconds, segments=len(jobs), records=records, peak_mb=peak, **finished)
 
 
 # Segments submitted ahead of the oldest unfinished one: enough to keep workers busy, few enough to bound what waits.
@@ -301,12 +312,13 @@ def _in_order(executor: Executor, jobs: list[SegmentJob], timeout: float | None)
         raise
 
 
-def finish_product(path: Path, segments: list[Path], product_name: str, attrs: dict[str, Any]) -> tuple[str, int]:
-    """Join the segments into the product's file; returns its SHA-256 and size. Runs where segments run."""
+def finish_product(path: Path, segments: list[Path], product_name: str, attrs: dict[str, Any]) -> dict[str, Any]:
+    """Join the segments into the product's file; returns what `Made` says of it. Runs where segments run."""
     _, product = registry.product_type(product_name)
     path.parent.mkdir(parents=True, exist_ok=True)
     netcdf.assemble(path, segments, product.schema, attrs)
-    return file_sha256(path), path.stat().st_size
+    described = {"flagged": flag_shares(path), "covers": covers(path)}
+    return {"sha256": file_sha256(path), "size": path.stat().st_size, **described}
 
 
 def attributes_of(planned: Planned, plan: Plan) -> dict[str, Any]:

@@ -10,9 +10,11 @@ from calibration.tables import Table
 from pipeline import registry
 from pipeline.clock import format_utc, parse_utc
 from pipeline.dataset import netcdf
-from pipeline.errors import UsageError, nearest
+from pipeline.errors import StoreError, UsageError, nearest
 from pipeline.passes import passes
-from pipeline.runs.store import Store
+from pipeline.runs.arrivals import deliveries, refused
+from pipeline.runs.store import Identity, Store
+from pipeline.runs.summary import counts, flagged, missing
 
 
 def et_of(utc: str) -> float:
@@ -37,7 +39,9 @@ def listing(what: str, store: Path, context: str) -> list[dict[str, Any]]:
     if what == "products":
         return [_product(p) for p in Store(store).products()]
     if what == "runs":
-        return [_run(r) for r in Store(store).runs()]
+        return _runs(Store(store))
+    if what == "arrivals":
+        return _arrivals(Store(store))
     library = library_of(store)
     if what == "contexts":
         return library.list_contexts()
@@ -61,29 +65,54 @@ def _instrument(name: str) -> dict[str, Any]:
 
 
 def _product(path: Path) -> dict[str, Any]:
-    attrs = netcdf.read_attrs(path)
-    return {
-        "identity": attrs["product"],
-        "key": attrs["product_key"],
-        "bytes": path.stat().st_size,
-        "path": str(path),
-    }
+    """A product as its file says; of one that cannot be read, what its place in the store says, and the problem."""
+    row: dict[str, Any] = {"bytes": path.stat().st_size, "path": str(path), "problem": None}
+    try:
+        attrs = netcdf.read_attrs(path)
+        return {"identity": attrs["product"], "key": attrs["product_key"]} | row
+    except (StoreError, KeyError) as error:
+        unit = "" if path.parent.name == "pass" else path.parent.name
+        identity = Identity(path.parents[2].name, int(path.parents[1].name[2:]), unit)
+        return {"identity": str(identity), "key": path.stem} | row | {"problem": str(error)}
+
+
+def _runs(store: Store) -> list[dict[str, Any]]:
+    """Recorded runs, and those of which there is a log alone: killed, or still going on."""
+    rows = {r["run"]: _run(r) for r in store.runs()}
+    for path in (store.root / "runs").glob("*.log"):
+        if path.stem not in rows:
+            number = int(path.stem.split("-")[1].removeprefix("PJ"))
+            unknown = dict.fromkeys(("seconds", "peak_mb", "context"))
+            rows[path.stem] = {"run": path.stem, "pass": number, "ended": "killed, or not yet"} | unknown
+            rows[path.stem] |= {"products": {}, "quarantined": 0, "flagged": 0, "gaps": 0}
+    return [rows[name] for name in sorted(rows, reverse=True)]
 
 
 def _run(record: dict[str, Any]) -> dict[str, Any]:
-    count: dict[str, int] = {}
-    for product in record["products"]:
-        count[product["status"]] = count.get(product["status"], 0) + 1
     return {
         "run": record["run"],
         "pass": record["pass"],
         "ended": record["ended"],
         "seconds": record["seconds"],
         "peak_mb": record["peak_mb"],
-        "products": count,
-        "quarantined": len(record["quarantined"]),
         "context": record["context"]["name"],
+        "products": counts(record),
+        "quarantined": len(record["quarantined"]),
+        "flagged": len(flagged(record)),
+        "gaps": len(missing(record)),
     }
+
+
+def _arrivals(store: Store) -> list[dict[str, Any]]:
+    """What was taken, in order; then what is refused, with the reason."""
+    rows: list[dict[str, Any]] = [
+        {"delivery": d.number, "taken": d.taken.isoformat(), "granule": g["granule"], "format": g["format"],
+         "version": g["version"], "pass": g["pass"], "replaces": g["replaces"], "problem": None}
+        for d in deliveries(store)
+        for g in d.granules
+    ]  # fmt: skip
+    empty = dict.fromkeys(("delivery", "taken", "granule", "format", "version", "pass", "replaces"))
+    return rows + [empty | {"problem": bad["reason"]} for bad in refused(store)]
 
 
 def show_table(name: str, time: str | None, context: str, store: Path) -> dict[str, Any]:

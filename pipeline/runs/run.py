@@ -6,13 +6,10 @@ a product needs is made before it; when something fails, the rest is planned aga
 
 from __future__ import annotations
 
-import datetime
-import platform
-import secrets
+import logging
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +22,18 @@ from pipeline.dataset import netcdf
 from pipeline.errors import InputError, PerijoveError, UsageError, nearest
 from pipeline.instrument import Instrument
 from pipeline.passes import Pass, get_pass, parse_window
+from pipeline.runs.arrivals import newest
 from pipeline.runs.discover import Discovery, discover
 from pipeline.runs.execute import Executor, Made, make_product
 from pipeline.runs.geometry import geometry_of
+from pipeline.runs.granules import Opener
+from pipeline.runs.log import run_log, say
 from pipeline.runs.monitor import Monitor
 from pipeline.runs.pictures import Picture, draw_all, picture_entry, pictures_of
 from pipeline.runs.plan import Given, Plan, Planned, Selection, make_plan, ordered_types, resolve_parameters
+from pipeline.runs.record import entries, record_of, run_name
 from pipeline.runs.store import PICTURES, Identity, Store
+from pipeline.runs.summary import counts
 
 
 @dataclass(frozen=True)
@@ -63,15 +65,18 @@ class Session:
     pass_: Pass
     selection: Selection
     discovery: Discovery
-    clock: Sclk
+    opener: Opener
     raw: Path
+    delivery: int
 
     def plan(self, failed: frozenset[str] = frozenset()) -> Plan:
         """Plan the request; `failed` products are left out."""
         spans = [Span(g.start, g.stop) for g in self.discovery.granules]
         spans += [given.span for given in self.selection.given.values()]
         geometry, path = geometry_of(self.pass_, spans, self.request.kernels, self.store) if spans else (None, None)
-        return make_plan(self.selection, self.pass_, self.discovery, geometry, path, self.clock, self.store, failed)
+        return make_plan(
+            self.selection, self.pass_, self.discovery, geometry, path, self.opener.clock, self.store, failed
+        )
 
 
 def prepare(request: Request) -> Session:
@@ -94,7 +99,7 @@ def prepare(request: Request) -> Session:
     selection = Selection(
         instruments=instruments,
         products=request.products,
-        given={name: _given(path, store) for name, path in request.given.items()},
+        given={name: _given(path, store, pass_) for name, path in request.given.items()},
         window=parse_window(request.window, pass_),
         source=request.source,
         context=context,
@@ -105,21 +110,27 @@ def prepare(request: Request) -> Session:
     selection = replace(selection, parameters=resolve_parameters(needed, request.settings))
     clock = clock_of(request.kernels)
     raw = _raw_folder(request, store)
-    discovery = discover(raw, needed, pass_.number, clock)
+    # Before it is looked what is there: a delivery that comes meanwhile is one for the next run.
+    delivery = newest(store, pass_.number)
+    opener = Opener(store, clock)
+    discovery = discover(raw, needed, pass_.number, opener)
     if not request.given:
         _check_found(discovery, raw, needed, request)
-    return Session(request, store, pass_, selection, discovery, clock, raw)
+    return Session(request, store, pass_, selection, discovery, opener, raw, delivery)
 
 
-def _given(path: Path, store: Store) -> Given:
+def _given(path: Path, store: Store, pass_: Pass) -> Given:
     if not path.is_file():
         raise InputError(path, "there is no such file")
     dataset = netcdf.open_product(path)
-    if "et" not in dataset.variables or not dataset["et"].size:
-        raise InputError(path, "has no record: no variable et")
-    et = dataset["et"].values
+    span = pass_.span  # of a product without times, as a dark of the whole pass
+    if "et" in dataset.variables:
+        et = dataset["et"].values
+        if not et.size:
+            raise InputError(path, "has no record")
+        span = Span(float(np.min(et)), float(np.nextafter(np.max(et), np.inf)))
     unit = Identity.parse(str(dataset.attrs["product"])).unit if "product" in dataset.attrs else ""
-    return Given(path.resolve(), store.sha256(path), unit, Span(float(et[0]), float(np.nextafter(et[-1], np.inf))))
+    return Given(path.resolve(), store.sha256(path), unit, span)
 
 
 def clock_of(kernels: Path | None) -> Sclk:
@@ -202,7 +213,11 @@ def make_if_ready(
     if missing:
         return Made("blocked", 0.0, reason=f"needs {', '.join(missing)}, which failed")
     name = str(planned.identity)
-    return make_product(planned, plan, store, executor, timeout=timeout, progress=lambda d, t: progress(name, d, t))
+    made = make_product(planned, plan, store, executor, timeout=timeout, progress=lambda d, t: progress(name, d, t))
+    level = logging.INFO if made.status == "made" else logging.ERROR
+    told = {field: getattr(made, field) for field in ("status", "reason", "seconds", "segments", "size", "peak_mb")}
+    say("product", level, product=name, key=planned.key, **told)
+    return made
 
 
 class _Rounds:
@@ -222,7 +237,11 @@ class _Rounds:
 
     def pictures(self) -> list[Picture]:
         """Of what there is, where they are wanted."""
-        return pictures_of(_entries(self), self.session.store) if self.session.request.pictures else []
+        return pictures_of(self.entries(), self.session.store) if self.session.request.pictures else []
+
+    def entries(self) -> list[dict[str, Any]]:
+        """All products, as the run's record shows them."""
+        return entries(self.plan, self.tried, self.outcome)
 
     def idle(self) -> bool:
         """Whether there is nothing to make or draw."""
@@ -243,18 +262,14 @@ class _Rounds:
     def _set_aside(self, results: dict[str, Made]) -> frozenset[str]:
         """Quarantine granules that could not be read; returns the products to try again with the others."""
         again = set()
-        discovery = self.session.discovery
         for planned in self.plan.to_make():
             made = results[str(planned.identity)]
-            if made.status != "quarantined":
+            if made.status != "quarantined" or made.bad_file is None:
                 continue
             bad = [g for g in planned.granules if made.bad_file in {str(p) for p in g.files.values()}]
-            for granule in bad:
-                if granule in discovery.granules:
-                    discovery.granules.remove(granule)
-                    entry = {"path": made.bad_file, "instrument": granule.instrument, "reason": made.reason}
-                    discovery.quarantined.append(entry)
-            if len(bad) < len(planned.granules) and bad:
+            say("raw file set aside", logging.WARNING, path=made.bad_file, reason=made.reason)
+            replaced = [self.session.discovery.set_aside(g, made.bad_file, made.reason) for g in bad]
+            if bad and (any(replaced) or len(bad) < len(planned.granules)):
                 again.add(str(planned.identity))
         return frozenset(again)
 
@@ -275,22 +290,31 @@ def carry_out(session: Session, engine: Engine, waiting: Callable[[str], None] =
         if the window holds no data.
     """
     started = time.perf_counter()
-    with session.store.prepare().lease(session.pass_.number, waiting), Monitor() as monitor:
-        rounds = _Rounds(session)
+    store = session.store.prepare()
+    with store.lease(session.pass_.number, waiting), Monitor() as monitor:
+        session.opener.remember()
+        name, rounds = run_name(store, session.pass_.number), _Rounds(session)
         if not rounds.plan.products and not rounds.plan.blocked:
             raise InputError(session.raw, f"nothing to make: no data in the window {session.request.window!r}")
         ended = "interrupted"
-        try:
-            _keep_raw(session, rounds.plan)
-            if not rounds.idle():
-                engine(session, rounds.plan, rounds)
-            ended = "done"
-        except PerijoveError as error:
-            ended = str(error)
-            raise
-        finally:
-            record = _record(session, rounds, time.perf_counter() - started, monitor.peak_mb, ended)
-            session.store.write_run(record)
+        with run_log(store.root / "runs" / f"{name}.log"):
+            try:
+                to_make = len(rounds.plan.to_make())
+                say("run begins", run=name, products=len(rounds.plan.products), to_make=to_make, raw=session.raw)
+                _keep_raw(session, rounds.plan)
+                if not rounds.idle():
+                    engine(session, rounds.plan, rounds)
+                ended = "done"
+            except PerijoveError as error:
+                ended = str(error)
+                raise
+            finally:
+                measured = {"seconds": time.perf_counter() - started, "peak_mb": monitor.peak_mb}
+                shown = [picture_entry(p, rounds.drawn) for p in rounds.pictures()]
+                products = rounds.entries()
+                record = record_of(session, rounds.plan, products, shown, run=name, ended=ended, **measured)
+                say("run ends", run=name, ended=ended, statuses=counts(record))
+                store.write_run(record)
     return record
 
 
@@ -298,103 +322,3 @@ def _keep_raw(session: Session, plan: Plan) -> None:
     if session.request.keep_raw:
         for path in {path for planned in plan.products for g in planned.granules for path in g.files.values()}:
             session.store.keep_raw(path, session.store.sha256(path))
-
-
-def _record(session: Session, rounds: _Rounds, seconds: float, peak_mb: float, ended: str) -> dict[str, Any]:
-    now = datetime.datetime.now(datetime.UTC)
-    plan, geometry = rounds.plan, rounds.plan.geometry_path
-    return {
-        "run": f"{now:%Y%m%dT%H%M%S}{now.microsecond // 1000:03d}-PJ{session.pass_.number:02d}-{secrets.token_hex(2)}",
-        "pass": session.pass_.number,
-        "ended": ended,
-        "finished": now.isoformat(timespec="seconds"),
-        "seconds": round(seconds, 3),
-        "peak_mb": round(peak_mb, 1),
-        "raw": str(session.raw),
-        "kernels": str(session.request.kernels) if session.request.kernels else None,
-        "context": {"name": session.selection.context.alias, "hash": session.selection.context.hash},
-        "geometry": str(geometry.relative_to(session.store.root)) if geometry else None,
-        "window": session.request.window,
-        "settings": session.request.settings,
-        "versions": _versions(),
-        "quarantined": session.discovery.quarantined,
-        "superseded": session.discovery.superseded + plan.superseded,
-        "products": _entries(rounds),
-        "pictures": [picture_entry(p, rounds.drawn) for p in rounds.pictures()],
-    }
-
-
-def _entries(rounds: _Rounds) -> list[dict[str, Any]]:
-    """All products of the plan, then those that are not in it any more because something failed."""
-    entries = {}
-    for planned in rounds.plan.products:
-        name = str(planned.identity)
-        tried = rounds.tried.get(name)
-        if tried is not None and tried.key == planned.key:
-            # What an earlier round made is there for the last one's plan, but was made for reasons all the same.
-            entries[name] = product_entry(tried, rounds.outcome.get(name))
-        else:
-            entries[name] = product_entry(planned, None)
-    for blocked in rounds.plan.blocked:
-        entries.setdefault(blocked["identity"], absent_entry(blocked["identity"], "blocked", blocked["reason"]))
-    for name, made in rounds.outcome.items():
-        entries.setdefault(name, absent_entry(name, made.status, made.reason))
-    return list(entries.values())
-
-
-def product_entry(planned: Planned, made: Made | None) -> dict[str, Any]:
-    """A product as run records and ``run --json`` show it."""
-    status, reason = "kept", None
-    if planned.status == "make":
-        # Without an outcome the run was interrupted; this one may have been finished even so.
-        finished = "made" if planned.path.exists() else "failed"
-        status, reason = (made.status, made.reason) if made else (finished, "the run was interrupted")
-    entry = {
-        "identity": str(planned.identity),
-        "key": planned.key,
-        "instrument": planned.identity.type.split(".")[0],
-        "type": planned.identity.type,
-        "unit": planned.identity.unit,
-        "path": str(planned.path),
-        "status": status,
-        "made": status == "made",
-        "why": planned.why,
-        "reason": reason,
-        "recipe": planned.recipe if status == "made" else None,
-    }
-    if made:
-        entry |= {"seconds": round(made.seconds, 3), "records": made.records, "segments": made.segments}
-        entry |= {"sha256": made.sha256, "bytes": made.size, "peak_mb": round(made.peak_mb, 1)}
-    return entry
-
-
-def absent_entry(name: str, status: str, reason: str | None) -> dict[str, Any]:
-    """A product that has no key, because it could not even be planned."""
-    identity = Identity.parse(name)
-    return {
-        "identity": name,
-        "key": None,
-        "instrument": identity.type.split(".")[0],
-        "type": identity.type,
-        "unit": identity.unit,
-        "path": None,
-        "status": status,
-        "made": False,
-        "why": [],
-        "reason": reason,
-        "recipe": None,
-    }
-
-
-def _versions() -> dict[str, Any]:
-    """What bytes may depend on besides the keys."""
-    names = ("perijove", "numpy", "scipy", "xarray", "h5py", "h5netcdf")
-    simd = np.show_config(mode="dicts")["SIMD Extensions"].get("found", [])
-    machine = {"python": platform.python_version(), "machine": platform.machine(), "simd": simd}
-    return machine | {n: version(n) for n in names}
-
-
-def exit_status(record: dict[str, Any]) -> int:
-    """0 if everything was made or kept and every raw file could be used, 1 otherwise."""
-    good = all(p["status"] in ("made", "kept") for p in record["products"])
-    return 0 if good and not record["quarantined"] and record["ended"] == "done" else 1

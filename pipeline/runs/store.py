@@ -37,6 +37,10 @@ KEY_DIGITS = 32
 PICTURES = "pictures"
 # Seconds after which a file that has not got its name will never get it.
 UNFINISHED = 86400.0
+_CATALOGUE = (
+    "raw (path text primary key, inode int, size int, mtime int, ctime int, sha256 text)",
+    "granule (path blob, format text, entry text, primary key (path, format))",
+)
 
 
 def default_store() -> Path:
@@ -181,7 +185,17 @@ class Store:
     @contextmanager
     def lease(self, pass_number: int, waiting: Callable[[str], None] = lambda holder: None) -> Iterator[None]:
         """Hold the pass for one run at a time; calls `waiting` with the other run's process, and waits for its end."""
-        path = self.root / "work" / f"PJ{pass_number:02d}.lease"
+        name = f"PJ{pass_number:02d}"
+        with self.locked(name, waiting):
+            for pattern in ("products/*/{}/*/.*.part", "geometry/{}/.*.part", "pictures/{}/.*.part"):
+                for left in self.root.glob(pattern.format(name)):
+                    left.unlink()  # by a run that was killed
+            yield
+
+    @contextmanager
+    def locked(self, name: str, waiting: Callable[[str], None] = lambda holder: None) -> Iterator[None]:
+        """Hold a lock of that name, which ends with the process; garbage is not collected meanwhile."""
+        path = self.root / "work" / f"{name}.lease"
         with path.open("ab+", buffering=0) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -194,9 +208,6 @@ class Store:
                 file.write(f"{os.getpid()}\n".encode())
             except OSError as error:
                 raise StoreError(f"{path} cannot be written: {error.strerror}") from error
-            for pattern in ("products/*/{}/*/.*.part", "geometry/{}/.*.part", "pictures/{}/.*.part"):
-                for left in self.root.glob(pattern.format(path.stem)):
-                    left.unlink()  # by a run that was killed
             yield
 
     # Raw files
@@ -216,55 +227,51 @@ class Store:
     def keep_raw(self, path: Path, sha256: str) -> None:
         """Copy a raw file into the store, once; raises InputError if it is no longer the one with that hash."""
         kept = self.root / "raw" / sha256
-        if kept.exists():
-            return
-        kept.parent.mkdir(exist_ok=True)
-        aside = kept.with_name(f".{sha256}.part")
-        try:
-            shutil.copyfile(path, aside)
-            if file_sha256(aside) != sha256:
-                raise InputError(path, "changed while it was read")
-            _settle(aside, kept)
-        except OSError as error:
-            raise StoreError(f"{kept} cannot be written: {error.strerror}") from error
-        finally:
-            aside.unlink(missing_ok=True)
+        if not kept.exists():
+            copy_checked(path, kept, sha256)
 
     def _remembered(self, identity: tuple[bytes, int, int, int, int]) -> str | None:
-        if not self._catalogue_path.exists():
-            return None
         question = "select sha256 from raw where path=? and inode=? and size=? and mtime=? and ctime=?"
-        row = self._catalogue(question, identity)
-        return str(row[0]) if row else None
+        rows = self._catalogue(lambda database: database.execute(question, identity).fetchall())
+        return str(rows[0][0]) if rows else None
 
     def _remember(self, identity: tuple[bytes, int, int, int, int], digest: str) -> None:
         if self.writable:
-            self._catalogue("insert or replace into raw values (?,?,?,?,?,?)", (*identity, digest))
+            row = (*identity, digest)
+            self._catalogue(lambda database: database.execute("insert or replace into raw values (?,?,?,?,?,?)", row))
 
-    @property
-    def _catalogue_path(self) -> Path:
-        return self.root / "catalogue.sqlite"
+    def remembered_granules(self) -> dict[tuple[bytes, str], str]:
+        """What `pipeline.runs.granules` remembers, by path and format."""
+        rows = self._catalogue(lambda database: database.execute("select * from granule").fetchall())
+        return {(path, form): entry for path, form, entry in rows or ()}
 
-    def _catalogue(self, statement: str, values: tuple[Any, ...]) -> Any:
-        """First row of a statement's answer. A damaged catalogue is only an index: it is put away and begun anew."""
+    def remember_granules(self, entries: dict[tuple[bytes, str], str]) -> None:
+        """Keep entries of `pipeline.runs.granules`."""
+        rows = [(*place, entry) for place, entry in entries.items()]
+        self._catalogue(lambda database: database.executemany("insert or replace into granule values (?,?,?)", rows))
+
+    def _catalogue(self, ask: Callable[[sqlite3.Connection], Any]) -> Any:
+        """What the catalogue says, None if nothing. A damaged one is only an index: it is put away and begun anew."""
+        path = self.root / "catalogue.sqlite"
+        if not self.writable and not path.exists():
+            return None
         try:
-            return self._ask(statement, values)
+            return self._ask(path, ask)
         except sqlite3.OperationalError:
-            return None  # locked too long, or not writable: go on without
+            return None  # locked too long, not writable, or without the table: go on without
         except sqlite3.DatabaseError:
-            if self.writable:
-                self._catalogue_path.unlink(missing_ok=True)
-            return self._ask(statement, values) if self.writable else None
+            if not self.writable:
+                return None
+            path.unlink(missing_ok=True)
+            return self._ask(path, ask)
 
-    def _ask(self, statement: str, values: tuple[Any, ...]) -> Any:
-        with closing(sqlite3.connect(self._catalogue_path, timeout=60)) as database, database:
+    def _ask(self, path: Path, ask: Callable[[sqlite3.Connection], Any]) -> Any:
+        with closing(sqlite3.connect(path, timeout=60)) as database, database:
             if self.writable:
                 database.execute("pragma synchronous = off")
-                database.execute(
-                    "create table if not exists raw"
-                    " (path text primary key, inode int, size int, mtime int, ctime int, sha256 text)"
-                )
-            return database.execute(statement, values).fetchone()
+                for table in _CATALOGUE:
+                    database.execute(f"create table if not exists {table}")
+            return ask(database)
 
     # Housekeeping
 
@@ -331,6 +338,30 @@ def write_aside(path: Path, content: bytes) -> None:
         _settle(aside, path)
     except OSError as error:
         raise StoreError(f"{path} cannot be written: {error.strerror}") from error
+    finally:
+        with suppress(OSError):
+            aside.unlink()
+
+
+def copy_checked(source: Path, place: Path, sha256: str) -> None:
+    """Copy a file as `write_aside` writes one.
+
+    Raises
+    ------
+    InputError
+        if it is no longer the one with that hash.
+    StoreError
+        if the copy cannot be written.
+    """
+    aside = place.with_name(f".{place.name}.{secrets.token_hex(4)}.part")
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, aside)
+        if file_sha256(aside) != sha256:
+            raise InputError(source, "changed while it was read")
+        _settle(aside, place)
+    except OSError as error:
+        raise StoreError(f"{place} cannot be written: {error.strerror}") from error
     finally:
         with suppress(OSError):
             aside.unlink()

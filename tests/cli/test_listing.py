@@ -41,7 +41,8 @@ def test_list_products_and_runs(world: SimpleNamespace) -> None:
     ran = {p["key"]: p for w in (world.first, world.second) for p in w.document["products"]}
     assert {p["key"] for p in products} == set(ran)
     for product in products:
-        assert set(product) == {"identity", "key", "bytes", "path"}
+        assert set(product) == {"identity", "key", "bytes", "path", "problem"}
+        assert product["problem"] is None
         assert (product["identity"], product["path"]) == (ran[product["key"]]["identity"], ran[product["key"]]["path"])
     rows = ask(world, "list", "runs")
     assert [r["run"] for r in rows] == [world.second.document["run"], world.first.document["run"]]

@@ -20,6 +20,7 @@ from dataset_samples import FLAGS, SCHEMA, T0, finished
 from pipeline.clock import Span
 from pipeline.dataset import check, netcdf
 from pipeline.dataset.schema import Schema
+from pipeline.dataset.summary import flag_shares, flag_text
 from pipeline.errors import StoreError
 
 ATTRS = {"title": "a product", "product": "x.y/PJ01", "recipe": "r" * 200_000, "schema_version": np.int32(1)}
@@ -186,7 +187,7 @@ def test_truth_is_described_by_the_schema(tmp_path: Path) -> None:
 
 
 def test_flags_in_words(tmp_path: Path) -> None:
-    assert netcdf.flag_summary(product(tmp_path)) == "missing 0.29 %, geometry_predicted 100 %, transient 0.29 %"
+    assert flag_text(flag_shares(product(tmp_path))) == "missing 0.29 %, geometry_predicted 100 %, transient 0.29 %"
 
 
 # Files that are not whole
@@ -210,7 +211,7 @@ def test_damaged_files_are_named(tmp_path: Path, how: str) -> None:
 
 
 def test_files_that_are_not_there(tmp_path: Path) -> None:
-    for read in (netcdf.open_product, netcdf.read_attrs, netcdf.flag_summary):
+    for read in (netcdf.open_product, netcdf.read_attrs, flag_shares):
         with pytest.raises(StoreError, match=r"none\.nc: there is no such file"):
             read(tmp_path / "none.nc")
 

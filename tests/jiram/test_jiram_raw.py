@@ -197,7 +197,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "wrong mode": (edited("SCI_I1_S1", "SCI_I2_S1"), "256 lines of 432 samples in mode 'SCI_I2_S1'"),
     "no such day": (edited("= 2017-02-02T11:40:03.870", "= 2017-02-31T11:40:03.870"), "no day of the calendar"),
-    "exposure of nothing": (edited("0.012 <second>", "0.0 <second>"), "no number of seconds above 0"),
+    "exposure of nothing": (edited("0.012 <second>", "0.0 <second>"), "no number of seconds between 0 and 60"),
     "other unit": (edited("0.012 <second>", "12.0 <ms>"), "unit 'ms', second is expected"),
     "real samples": (edited("LSB_INTEGER", "IEEE_REAL"), "SAMPLE_TYPE IEEE_REAL"),
     "calibration frame": (edited("= SCIENCE ", "= CAL_GAIN_1 "), "frame type CAL_GAIN_1"),

@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from jiram_scene import Loop, looped
 
 from pipeline.dataset import netcdf
+from pipeline.dataset.summary import flag_shares, flag_text
 from pipeline.runs.execute import InProcess
 from pipeline.runs.run import Request, carry_out, prepare, with_executor
 
@@ -62,4 +63,4 @@ def test_a_damaged_background_frame_costs_itself_alone(small: Loop, tmp_path: Pa
     assert [bad.name in q["reason"] for q in record["quarantined"]] == [True]
     assert status(record)["jiram.radiance"] == "made"
     path = next(p["path"] for p in record["products"] if p["type"] == "jiram.radiance")
-    assert "background_one_sided 100 %" in netcdf.flag_summary(Path(path))
+    assert "background_one_sided 100 %" in flag_text(flag_shares(Path(path)))

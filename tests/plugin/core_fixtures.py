@@ -188,11 +188,10 @@ def command(*arguments: Any, cwd: Path | None = None, **env: str) -> subprocess.
     )  # fmt: skip
 
 
-def start(*arguments: Any, **options: Any) -> subprocess.Popen[str]:
+def start(*arguments: Any, **env: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", "import perijove; perijove.main()", *map(str, arguments)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(), start_new_session=True,
-        **options,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(**env), start_new_session=True,
     )  # fmt: skip
 
 

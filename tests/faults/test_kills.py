@@ -1,0 +1,257 @@
+"""kill -9 at random moments: of the process, of workers, of the scheduler, of Prefect's server.
+
+After each: no half-written product, none lost, the catalogue consistent, the next run completes, and the bytes are
+those of a run that nobody disturbed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from core_fixtures import command, environment, product_bytes, request, run, start, statuses
+from distributed import Client
+
+from flows.cluster import OnDask, cluster
+from pipeline.dataset import netcdf
+from pipeline.errors import SchedulerLostError
+from pipeline.runs.run import carry_out, prepare, with_executor
+from pipeline.runs.store import Store
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+
+
+def consistent(place: Path, before: dict[str, str], whole: dict[str, str]) -> None:
+    """What is there is whole, what was there still is, and the catalogue can be read and tells no lie."""
+    there = product_bytes(place) if (place / "products").is_dir() else {}
+    finished = {name: digest for name, digest in there.items() if not name.endswith(".part")}
+    assert before.items() <= finished.items(), "a product was lost"
+    assert finished.items() <= whole.items(), "a product is not what it should be"
+    for path in Store(place).products():
+        assert netcdf.read_attrs(path)["product_key"].startswith(path.stem)
+    for path in (place / "runs").glob("*.json"):
+        json.loads(path.read_bytes())
+    catalogue = place / "catalogue.sqlite"
+    if catalogue.exists():
+        with closing(sqlite3.connect(catalogue)) as database:
+            assert database.execute("pragma integrity_check").fetchone() == ("ok",)
+
+
+def completes(raw: Path, place: Path, whole: dict[str, str]) -> None:
+    record = run(raw, place)
+    assert set(statuses(record).values()) <= {"made", "kept"}
+    assert product_bytes(place) == whole
+    assert not list(place.rglob("*.part"))
+    assert not list((place / "work").glob("*/"))
+
+
+# The process: children that have everything imported, killed within what a run takes
+
+FORKING = """
+import os, sys, perijove
+from pathlib import Path
+from pipeline.runs.execute import InProcess
+from pipeline.runs.run import Request, carry_out, prepare, with_executor
+raw = Path(sys.argv[1])
+print("ready", flush=True)
+for line in sys.stdin:
+    child = os.fork()
+    if child == 0:
+        carry_out(prepare(Request(1, Path(line.strip()), raw, ("tally",))), with_executor(InProcess()))
+        os._exit(0)
+    print(child, flush=True)
+    print(os.waitpid(child, 0)[1], flush=True)
+"""
+
+
+def test_process_killed_at_fifty_moments(raw: Path, store: Path, tmp_path: Path) -> None:
+    """Each within what a whole run takes; every fifth in a new store, the others where the last one was killed."""
+    whole = product_bytes(store)
+    rng = np.random.default_rng(50)
+    with subprocess.Popen(
+        [sys.executable, "-c", FORKING, str(raw)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        env=environment(),
+    ) as parent:  # fmt: skip
+        assert parent.stdin is not None
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == "ready\n"
+
+        def run_child(place: Path, seconds: float) -> tuple[bool, float]:
+            began = time.monotonic()
+            print(place, file=parent.stdin, flush=True)
+            child = int(parent.stdout.readline())  # type: ignore[union-attr]
+            timer = threading.Timer(seconds, os.kill, (child, signal.SIGKILL))
+            timer.start()
+            status = int(parent.stdout.readline())  # type: ignore[union-attr]
+            timer.cancel()
+            timer.join()
+            assert status in (0, signal.SIGKILL)
+            return status != 0, time.monotonic() - began
+
+        killed_one, takes = run_child(tmp_path / "undisturbed", 600.0)
+        assert not killed_one
+        assert product_bytes(tmp_path / "undisturbed") == whole
+        killed = unfinished = 0
+        for number in range(50):
+            place = tmp_path / f"killed-{number // 5}"
+            before = product_bytes(place) if place.exists() else {}
+            died, _ = run_child(place, float(rng.uniform(0.02, 1.0)) * takes)
+            killed += died
+            unfinished += len(product_bytes(place)) < len(whole) if (place / "products").exists() else 1
+            consistent(place, before, whole)
+            if number % 5 == 4:
+                completes(raw, place, whole)
+        parent.stdin.close()
+    assert killed > 10
+    assert unfinished > 5, "it was never killed in the midst of a run"
+
+
+def test_worker_killed_at_fifty_moments(raw: Path, store: Path, tmp_path: Path) -> None:
+    """A worker of two, while runs go on; what it had in hand is made by another."""
+    whole = product_bytes(store)
+    chance = random.Random(50)
+    kills = 0
+    with cluster(2, None) as started:
+        executor = OnDask(started.result())
+        while kills < 50:
+            place = tmp_path / f"store-{kills}"
+            done = threading.Event()
+
+            def kill(done: threading.Event = done) -> None:
+                nonlocal kills
+                while kills < 50 and not done.wait(chance.uniform(0.05, 1.5)):
+                    pids = list(executor.client.run(os.getpid, on_error="ignore").values())
+                    pids = [p for p in pids if isinstance(p, int)]
+                    if pids and not done.is_set():
+                        os.kill(chance.choice(pids), signal.SIGKILL)
+                        kills += 1
+
+            killer = threading.Thread(target=kill)
+            killer.start()
+            try:
+                record = carry_out(prepare(request(raw, place)), with_executor(executor))
+            finally:
+                done.set()
+                killer.join()
+            # One that lost its worker twice, also alone, is set aside; nothing else may happen to it.
+            assert set(statuses(record).values()) <= {"made", "quarantined", "blocked"}, record
+            consistent(place, {}, whole)
+            completes(raw, place, whole)
+
+
+# A scheduler and a server of one's own
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(true: Callable[[], bool], seconds: float = 120.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+@contextmanager
+def process(*arguments: str, **env: str) -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(
+        [sys.executable, "-m", *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        env=environment(**env), start_new_session=True,
+    ) as started:  # fmt: skip
+        try:
+            yield started
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(started.pid, signal.SIGKILL)
+
+
+def listening(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.7, 0.9])
+def test_scheduler_killed(raw: Path, store: Path, tmp_path: Path, share: float) -> None:
+    """The run ends with one message, in time; the next one completes."""
+    whole = product_bytes(store)
+    port = free_port()
+    address = f"tcp://127.0.0.1:{port}"
+    scheduler = process("distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard")
+    worker = ("distributed.cli.dask_worker", address, "--nthreads", "1", "--preload", "perijove", "--no-dashboard")
+    with scheduler as killed, process(*worker):
+        wait_for(lambda: listening(port))
+        with Client(address, set_as_default=False) as waiting:
+            waiting.wait_for_workers(1, timeout=120)
+        with cluster(1, address) as started:
+            client = started.result()
+            executor = OnDask(client)
+            began = time.monotonic()
+            carry_out(prepare(request(raw, tmp_path / "first")), with_executor(executor))
+            takes = time.monotonic() - began
+            timer = threading.Timer(share * takes, killed.kill)
+            timer.start()
+            try:
+                record = carry_out(prepare(request(raw, tmp_path / "s")), with_executor(executor))
+                assert set(statuses(record).values()) == {"made"}, "it was done before"
+            except SchedulerLostError:
+                assert "scheduler" in Store(tmp_path / "s").run(None)["ended"]
+            timer.join()
+    consistent(tmp_path / "s", {}, whole)
+    completes(raw, tmp_path / "s", whole)
+
+
+@contextmanager
+def prefect_server(home: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    env = {"PREFECT_HOME": str(home), "DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+    arguments = ("prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port), "--no-ui")
+    with process(*arguments, **env) as server:
+
+        def healthy() -> bool:
+            assert server.poll() is None
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/health", timeout=5) as answer:
+                    return bool(answer.status == 200)
+            except OSError:
+                return False
+
+        wait_for(healthy)
+        yield server
+
+
+@pytest.mark.parametrize("share", [0.2, 0.4, 0.5, 0.6, 0.8])
+def test_prefect_server_killed(raw: Path, store: Path, tmp_path: Path, share: float) -> None:
+    """A run ends, done or with one message; the next one, with another server, completes."""
+    whole = product_bytes(store)
+    port = free_port()
+    api = {"PREFECT_API_URL": f"http://127.0.0.1:{port}/api"}
+    arguments: list[Any] = ["run", 1, "--instrument", "tally", "--raw", raw, "--workers", "1", "--store"]
+    with prefect_server(tmp_path / "home", port) as server:
+        process_ = start(*arguments, tmp_path / "s", **api)
+        wait_for(lambda: (tmp_path / "s" / "runs").is_dir() and any((tmp_path / "s" / "runs").glob("*.log")))
+        time.sleep(share * 12.0)
+        server.kill()
+        _, err = process_.communicate(timeout=300)
+    assert process_.returncode in (0, 1), err
+    assert "Traceback" not in err
+    consistent(tmp_path / "s", {}, whole)
+    answer = command(*arguments, tmp_path / "s")
+    assert answer.returncode == 0, answer.stderr
+    assert product_bytes(tmp_path / "s") == whole

@@ -1,0 +1,89 @@
+"""Calls in flight by what their kind was measured to take."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import suppress
+
+import pytest
+
+from flows.admission import USABLE, Admission
+
+
+def begun(admission: Admission, kinds: list[str]) -> list[str]:
+    """Kinds that may begin at once, in order; the others wait."""
+
+    def enter(kind: str) -> None:
+        with suppress(InterruptedError):
+            admission.enter(kind)
+
+    threads = [threading.Thread(target=enter, args=(kind,), daemon=True) for kind in kinds]
+    for thread in threads:
+        thread.start()
+        thread.join(0.2)
+    return list(admission.running)
+
+
+def test_first_of_a_kind_goes_ahead() -> None:
+    admission = Admission(4, 8000.0)
+    assert begun(admission, ["a", "a", "b", "b"]) == ["a", "b"]
+    admission.tell("a", 100.0)
+    admission.leave("a")
+    assert sorted(begun(admission, ["a"])) == ["a", "a", "b"]
+    admission.stop()
+
+
+def test_memory_holds() -> None:
+    """Of 8 GB 6.4 are used: two calls of 3 GB, not three, whatever the number of workers; one that is too big alone."""
+    admission = Admission(8, 8000.0)
+    admission.tell("big", 3000.0)
+    assert begun(admission, ["big"] * 4) == ["big"] * 2
+    admission.leave("big")
+    threading.Event().wait(0.2)
+    assert admission.running == ["big"] * 2
+    admission.stop()
+    alone = Admission(8, 8000.0)
+    alone.tell("huge", 7000.0)
+    assert begun(alone, ["huge", "huge"]) == ["huge"]
+    alone.stop()
+    assert USABLE == 0.8
+
+
+def test_no_more_than_workers() -> None:
+    admission = Admission(2, 8000.0)
+    admission.tell("a", 10.0)
+    assert begun(admission, ["a"] * 3) == ["a"] * 2
+    admission.stop()
+
+
+def test_alone() -> None:
+    admission = Admission(4, 8000.0)
+    admission.tell("a", 10.0)
+    admission.enter("a")
+    inside, leave = threading.Event(), threading.Event()
+
+    def lonely() -> None:
+        with admission.alone():
+            inside.set()
+            leave.wait(30)
+
+    thread = threading.Thread(target=lonely)
+    thread.start()
+    assert not inside.wait(0.2), "something still runs"
+    admission.leave("a")
+    assert inside.wait(30)
+    assert begun(admission, ["a"]) == []
+    leave.set()
+    thread.join()
+    for _ in range(100):
+        if admission.running:
+            break
+        threading.Event().wait(0.05)
+    assert admission.running == ["a"]
+
+
+def test_stopped() -> None:
+    admission = Admission(1, 1.0)
+    admission.stop()
+    with pytest.raises(InterruptedError):
+        admission.enter("a")
