@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from lxml import etree
 
 from pipeline.archive import context
+from pipeline.archive.files import md5_of
 from pipeline.archive.label import (
     History,
     Subject,
@@ -93,7 +93,7 @@ class Bundle:
     why: str
     previous: dict[str, Previous] = field(default_factory=dict)
     members: dict[str, dict[str, str]] = field(default_factory=dict)
-    contexts: set[str] = field(default_factory=set)
+    digests: dict[Path, str] = field(default_factory=dict)
 
     def lid(self, collection: str, name: str = "") -> str:
         """Identifier of a collection or of a product in it."""
@@ -119,6 +119,7 @@ class Bundle:
             raise StoreError(f"two products would be called {lid}")
         place = self.root / collection / folder
         files = write(place)
+        self.digests |= {w.path.relative_to(self.root): w.md5 for w in files}
         version = self._label(place / f"{name}.xml", lid, files, lambda history: label(lid, history, files))
         self.members[collection][lid] = version
         return lid
@@ -284,12 +285,16 @@ def _inventory(records: int) -> Element:
     )
 
 
-def manifest(bundle: Path) -> Path:
-    """Write ``<bundle>.md5`` beside a bundle, for ``md5sum -c``; inside it would be a file without a label."""
+def manifest(bundle: Path, known: Mapping[Path, str]) -> Path:
+    """Write ``<bundle>.md5`` beside a bundle, for ``md5sum -c``; inside it would be a file without a label.
+
+    Parameters
+    ----------
+    known : checksums of files in it, as they were written.
+    """
     lines = []
     for path in sorted(p for p in bundle.rglob("*") if p.is_file()):
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+        digest = known.get(path.relative_to(bundle)) or md5_of(path)
         lines.append(f"{digest}  {path.relative_to(bundle.parent).as_posix()}\n")
     target = bundle.with_name(f"{bundle.name}.md5")
     write_bytes(target, "".join(lines).encode())

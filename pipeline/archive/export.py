@@ -180,7 +180,7 @@ def _bundle(source: Source, options: Options) -> dict[str, Any]:
         "lid": name,
         "date": stamp(date),
         "path": str(target),
-        "manifest": str(manifest(target)),
+        "manifest": str(manifest(target, bundle.digests)),
         "products": sum(map(len, bundle.members.values())),
         "bytes": sum(p.stat().st_size for p in files),
         "not_drawn": not_drawn,

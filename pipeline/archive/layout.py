@@ -64,8 +64,9 @@ class Stored:
         """
         values = self.part.read(start, stop)
         if self.part.dtype.kind == "M":
-            text = np.char.add(np.datetime_as_string(values, unit="ns"), "Z")
-            return np.where(np.isnat(values), "", text).astype(self.dtype)
+            text = np.datetime_as_string(values, unit="ns", timezone="UTC").astype(self.dtype)
+            nat = np.isnat(values)
+            return np.where(nat, np.bytes_(b""), text) if nat.any() else text
         if self.part.text:
             return np.char.encode(values.astype(str), "utf-8").astype(self.dtype)
         if self.missing:
@@ -143,8 +144,11 @@ def _step(record: int, rows: int) -> int:
 
 
 def _padded(values: NDArray[Any]) -> NDArray[Any]:
-    """Text padded with blanks to its width."""
-    return np.char.ljust(values, values.dtype.itemsize, b" ")
+    """Text padded with blanks to its width; NumPy pads with zeros, which no text holds."""
+    padded = np.array(values, order="C", ndmin=1)
+    bytes_ = padded.view(np.uint8)
+    bytes_[bytes_ == 0] = ord(" ")
+    return padded.reshape(values.shape)
 
 
 def lay_out(parts: Sequence[Part], apart: Collection[str] = ()) -> list[Object]:

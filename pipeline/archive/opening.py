@@ -139,12 +139,17 @@ def _native(label: Label, element: etree._Element, values: NDArray[Any]) -> NDAr
     """Values in this machine's order: missing numbers NaN, UTC as times, text as text."""
     holder = element.find("{*}Element_Array")
     kind = label.text("{*}data_type", element if holder is None else holder)
+    if values.dtype.kind == "S" and not kind.startswith(("ASCII", "UTF8")):
+        return values  # packed bits: bytes as they are
     if values.dtype.kind == "S":
         text = np.char.rstrip(values, b" ")
         if kind == TIME_TYPE:
             stripped = np.char.rstrip(text, b"Z").astype(str)
             return np.where(stripped == "", "NaT", stripped).astype("datetime64[ns]")
-        return np.char.decode(text, "utf-8").astype(object)
+        try:
+            return np.char.decode(text, "utf-8").astype(object)
+        except UnicodeDecodeError as error:
+            raise InputError(label.path, f"its data hold no {kind} ({error})", f"line {element.sourceline}") from error
     values = values.astype(values.dtype.newbyteorder("="))
     constant = label.text("{*}Special_Constants/{*}missing_constant", element)
     if constant and values.dtype.kind == "f":
