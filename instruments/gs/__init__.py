@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from instruments.gs import calibrate, gravity, means, media, open_loop, quicklook, tracking
 from instruments.gs.open_loop import RSR
+from instruments.gs.pds4 import PDS4
 from instruments.gs.raw import ODF, TNF
 from instruments.gs.raw_media import CSP, EOP
 from instruments.gs.schemas import (
@@ -75,4 +76,5 @@ INSTRUMENT = Instrument(
         Quicklook("gs-open-loop", "Open-loop frequency", ("gs.open_loop",), quicklook.open_loop),
     ),
     simulate=_simulate,
+    pds4=PDS4,
 )

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from pipeline import registry
 from pipeline.report.page import write_page
 from pipeline.runs import pictures as module
-from pipeline.runs.run import exit_status
+from pipeline.runs.record import exit_status
 from pipeline.runs.store import Store
 
 
