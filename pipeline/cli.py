@@ -106,9 +106,10 @@ def _drop_output() -> None:
 
 @cli.command()
 @REQUEST
+@click.option("--pictures/--no-pictures", default=True, show_default=True, help="Draw the quick looks of what is made.")
 @WORKERS
 def run(as_json: bool, workers: int, address: str | None, timeout: float, **options: Any) -> None:
-    """Make the calibrated products of pass PJ from raw data."""
+    """Make the calibrated products of pass PJ from raw data, and their pictures."""
     from pipeline.notebook import shown_record
     from pipeline.report import terminal
     from pipeline.runs.run import exit_status
