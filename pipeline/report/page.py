@@ -13,6 +13,7 @@ from pipeline.errors import StoreError
 from pipeline.passes import get_pass
 from pipeline.runs.pictures import Picture, pictures_of, render
 from pipeline.runs.store import Store, write_aside
+from pipeline.runs.summary import absent, missing, sentence
 
 STYLE = Path(__file__).with_name("page.css").read_text()
 
@@ -47,8 +48,21 @@ def _document(record: dict[str, Any], sections: str) -> str:
         f'<meta name="viewport" content="width=device-width,initial-scale=1"><style>{STYLE}</style>'
         f"<h1>{title}</h1><p class=sub>closest approach {pass_.utc} UTC &middot; run {record['run']} &middot; "
         f"context {html.escape(record['context']['name'])} &middot; {record['seconds']:.1f} s, "
-        f"{record['peak_mb']:.0f} MB at most</p>{banner}{sections}{unusable}</html>"
+        f"{record['peak_mb']:.0f} MB at most</p>{banner}<p>{html.escape(sentence(record))}</p>{_missing(record)}"
+        f"{sections}{unusable}</html>"
     )
+
+
+def _missing(record: dict[str, Any]) -> str:
+    """Times of the two hours about closest approach without records, and instruments that are not there at all."""
+    rows = "".join(
+        f"<tr><td>{html.escape(g['instrument'])}<td>{g['start'] or 'all'}<td>{g['stop'] or ''}<td>{html.escape(g['why'])}</tr>"
+        for g in missing(record)
+    )
+    none = ", ".join(absent(record))
+    said = f"<p class=sub>not in this run: {html.escape(none)}</p>" if none else ""
+    head = "<tr><th>instrument<th>from<th>until<th>why</tr>"
+    return (f"<h2>Missing</h2><table>{head}{rows}</table>" if rows else "") + said
 
 
 def _instrument(name: str, products: list[dict[str, Any]], pictures: list[Picture], folder: Path) -> str:

@@ -14,8 +14,9 @@ from rich.progress import Progress as RichProgress
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.dataset.summary import flag_text
 from pipeline.runs.store import PICTURES
-from pipeline.runs.summary import sentence
+from pipeline.runs.summary import flagged, missing, sentence
 
 # Written to a file or a pipe, tables are not folded at the 80 columns that rich takes then.
 WIDTH = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160
@@ -126,6 +127,12 @@ def show_run(record: dict[str, Any]) -> None:
     if record["superseded"]:
         number = _count(len(record["superseded"]), "granule")
         _say((f"{number} not used: another version or form is better", "dim"))
+    for gap in missing(record):
+        when = f"{gap['start']} to {gap['stop']}" if gap["start"] else "everything"
+        _say(("missing", "yellow"), f" {gap['instrument']} {when}: {gap['why']}")
+    for identity in flagged(record):
+        shares = next(p["flagged"] for p in record["products"] if p["identity"] == identity)
+        _say(("flagged", "yellow"), f" {identity}: {flag_text(shares)}")
     _show_pictures(record["pictures"])
     _say((f"run {record['run']}: {record['seconds']:.1f} s, {record['peak_mb']:.0f} MB at most", "dim"))
 

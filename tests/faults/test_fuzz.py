@@ -1,0 +1,30 @@
+"""Two hundred damaged inputs, spread over all instruments; ``bench/fuzz.py`` tries thousands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import perijove  # noqa: F401  (claims the project's package names)
+from pipeline import registry
+from pipeline.testing.fuzz import GOOD, Fuzzer
+
+INPUTS = 200
+
+
+def names() -> list[str]:
+    return [i.name for i in registry.available() if i.simulate and i.name not in ("tally", "faulty")]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("name", names())
+def test_damaged_input(name: str, tmp_path: Path) -> None:
+    """Refused with the project's own error, or made into a product that keeps its schema; in time, within memory."""
+    each = -(-INPUTS // len(names()))
+    tries = list(Fuzzer(name, tmp_path).tries(range(each)))
+    assert [t for t in tries if t.outcome not in GOOD] == []
+    # It is not the fuzzer that fails: undamaged parts are made, damaged ones are refused.
+    assert {t.outcome for t in tries} == set(GOOD)
