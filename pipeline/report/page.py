@@ -56,7 +56,8 @@ def _document(record: dict[str, Any], sections: str) -> str:
 def _missing(record: dict[str, Any]) -> str:
     """Times of the two hours about closest approach without records, and instruments that are not there at all."""
     rows = "".join(
-        f"<tr><td>{html.escape(g['instrument'])}<td>{g['start'] or 'all'}<td>{g['stop'] or ''}<td>{html.escape(g['why'])}</tr>"
+        f"<tr><td>{html.escape(g['instrument'])}<td>{g['start'] or 'all'}<td>{g['stop'] or ''}"
+        f"<td>{html.escape(g['why'])}</tr>"
         for g in missing(record)
     )
     none = ", ".join(absent(record))
