@@ -105,7 +105,7 @@ def _efficiencies(
     return out
 
 
-@step(produces="jade.ion_masses", over="segment", halo=IONS_REACH, version=1)
+@step(produces="jade.ion_masses", over="segment", halo=IONS_REACH, version=2)
 def ion_masses(
     raw: Annotated[xr.Dataset, Raw("jade.l20_tof")],
     singles: Annotated[xr.Dataset | None, Product("jade.ion_logicals")],
