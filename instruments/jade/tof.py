@@ -105,7 +105,7 @@ def _efficiencies(
     return out
 
 
-@step(produces="jade.ion_masses", over="segment", halo=IONS_REACH, version=1)
+@step(produces="jade.ion_masses", over="segment", halo=IONS_REACH, version=2)
 def ion_masses(
     raw: Annotated[xr.Dataset, Raw("jade.l20_tof")],
     singles: Annotated[xr.Dataset | None, Product("jade.ion_logicals")],
@@ -295,20 +295,16 @@ def masses(rate: Array, sigma: Array, error: Array, tables: tuple[Table, Table])
     # A spectrum of a processor that was dead all the time has no weight.
     known = np.isfinite(rate) & (sigma > 0)
     rate, sigma = np.where(known, rate, 0.0), np.where(known, sigma, 0.0)
-    weighted = np.einsum("ebk,neb->nekb", shape, np.where(known, 1.0 / np.where(known, sigma, 1.0) ** 2, 0.0))
-    normal = np.einsum("nekb,ebl->nekl", weighted, shape)
-    # A peak outside of all bins leaves nothing to solve for.
-    scale = np.sqrt(np.maximum(np.einsum("nekk->nek", normal), 1e-300))
-    inverse = np.linalg.pinv(normal / scale[..., None] / scale[..., None, :], hermitian=True)
-    solution = (inverse / scale[..., None] / scale[..., None, :]) @ weighted
+    weight = np.where(known, 1.0 / np.where(known, sigma, 1.0) ** 2, 0.0)
+    solution = _solution(shape, weight)
     found = np.einsum("nekb,neb->nek", solution, rate)
     moves = []
     for name in ("path", "acceleration", "loss", "spread"):
         value, doubt = tof[name].value, tof[name].sigma
         for one in np.eye(value.size):
-            moved = tof.replace(**{name: value + doubt * one.reshape(value.shape)})
-            # What would be found if the peaks were there, of what is found.
-            moves.append(np.einsum("nekb,ebl,nel->nek", solution, peaks(per_charge, moved), found) - found)
+            # Found again, as what is not there at all has no other error than where noise is looked for.
+            moved = peaks(per_charge, tof.replace(**{name: value + doubt * one.reshape(value.shape)}))
+            moves.append(np.einsum("nekb,neb->nek", _solution(moved, weight), rate) - found)
     return Masses(
         found,
         np.sqrt(np.einsum("nekb,neb->nek", solution**2, sigma**2)),
@@ -316,6 +312,16 @@ def masses(rate: Array, sigma: Array, error: Array, tables: tuple[Table, Table])
         np.sqrt(np.asarray(sum(m**2 for m in moves))),
         solution,
     )
+
+
+def _solution(shape: Array, weight: Array) -> Array:
+    """What each bin adds to each mass by weighted least squares (n, energy, mass, bin)."""
+    weighted = np.einsum("ebk,neb->nekb", shape, weight)
+    normal = weighted @ shape
+    # A peak outside of all bins leaves nothing to solve for.
+    scale = np.sqrt(np.maximum(np.einsum("nekk->nek", normal), 1e-300))
+    inverse = np.linalg.pinv(normal / scale[..., None] / scale[..., None, :], hermitian=True)
+    return np.asarray((inverse / scale[..., None] / scale[..., None, :]) @ weighted)
 
 
 def responses(
