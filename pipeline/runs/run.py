@@ -275,7 +275,7 @@ def carry_out(session: Session, engine: Engine, waiting: Callable[[str], None] =
         if not rounds.plan.products and not rounds.plan.blocked:
             raise InputError(session.raw, f"nothing to make: no data in the window {session.request.window!r}")
         ended = "interrupted"
-        with run_log(store.root / "runs" / f"{name}.log"):
+        with run_log(store.root / "logs" / f"{name}.log"):
             try:
                 to_make = len(rounds.plan.to_make())
                 say("run begins", run=name, products=len(rounds.plan.products), to_make=to_make, raw=session.raw)

@@ -11,7 +11,8 @@ from core_fixtures import made, product_bytes, request, run, statuses, write_dar
 
 from pipeline.errors import InputError
 from pipeline.runs.execute import InProcess
-from pipeline.runs.run import carry_out, exit_status, prepare, with_executor
+from pipeline.runs.record import exit_status
+from pipeline.runs.run import carry_out, prepare, with_executor
 
 GOOD, BAD, AFTER, WITHOUT = (f"faulty.{n}/PJ01" for n in ("good", "bad", "after", "without"))
 ALL = ("faulty.good", "faulty.bad", "faulty.after", "faulty.without")
