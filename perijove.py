@@ -116,7 +116,8 @@ def run(pass_number: int, *, client: Client | None = None, **options: Any) -> di
     """Make the products of a pass in this process, or on a Dask client; returns the run's record.
 
     Options: ``raw``, ``instruments``, ``products``, ``kernels``, ``window``, ``source``, ``store``, ``context``,
-    ``settings``, ``tables``, ``keep_raw``, named and meant as on the command line.
+    ``settings``, ``tables``, ``keep_raw``, named and meant as on the command line; ``pictures`` are not drawn unless
+    it is true.
     """
     from pipeline import notebook
 

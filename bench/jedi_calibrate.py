@@ -23,7 +23,7 @@ from pipeline.clock import Sclk, Span
 from pipeline.scene import Scene, make_scene
 
 CLOCK = Sclk.default()
-SEGMENT = 600.0
+SEGMENT = 1200.0
 
 
 @contextmanager

@@ -31,10 +31,11 @@ SECONDS = 7200
 
 @contextmanager
 def timed(what: str) -> Iterator[None]:
-    start = time.perf_counter()
+    start, before = time.perf_counter(), time.process_time()
     yield
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"{what:34s} {time.perf_counter() - start:7.2f} s   {peak:6.0f} MB", flush=True)
+    used = time.process_time() - before
+    print(f"{what:34s} {time.perf_counter() - start:7.2f} s {used:7.2f} s of processor {peak:6.0f} MB", flush=True)
 
 
 def survey_packets(first: int) -> Iterator[Packet]:

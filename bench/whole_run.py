@@ -9,12 +9,13 @@ peak memory of the largest process (each worker is one) of simulation and run.
 from __future__ import annotations
 
 import json
-import os
 import resource
 import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -26,29 +27,31 @@ def megabytes(folder: Path) -> float:
 
 
 def called(what: str, *arguments: object) -> tuple[dict[str, Any], float, float]:
-    """The answer of a command, its seconds, and those of processors."""
-    start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run([*COMMAND, *map(str, arguments), "--json"], capture_output=True, text=True, check=False)
-    seconds, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
-    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    # Of the children so far: that of the simulation is taken in a process of its own.
-    peak = after.ru_maxrss / 1024
-    print(f"{what:10s} {seconds:7.1f} s   {used:7.1f} s of processors   largest process {peak:5.0f} MB", flush=True)
+    """The answer of a command, its seconds, and those of processors; in a process whose children are its alone."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        return pool.submit(_called, what, list(map(str, arguments))).result()
+
+
+def _called(what: str, arguments: list[str]) -> tuple[dict[str, Any], float, float]:
+    start = time.perf_counter()
+    done = subprocess.run([*COMMAND, *arguments, "--json"], capture_output=True, text=True, check=False)
+    seconds, used = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    processors, peak = used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+    print(
+        f"{what:10s} {seconds:7.1f} s   {processors:7.1f} s of processors   largest process {peak:5.0f} MB", flush=True
+    )
     if done.returncode:
         print(f"status {done.returncode}\n{done.stderr[-2000:]}")
-    return json.loads(done.stdout or "{}"), seconds, used
+    return json.loads(done.stdout or "{}"), seconds, processors
 
 
 def main(instrument: str, number: int) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder, store = Path(name), Path(name) / "store"
         own = ("--instrument", instrument)
-        if os.fork() == 0:
-            called("simulate", "simulate", number, *own, "--scale", "full", "--out", folder)
-            os._exit(0)
-        os.wait()
+        called("simulate", "simulate", number, *own, "--scale", "full", "--out", folder)
         size = megabytes(folder / "raw")
-        print(f"raw data {size:.0f} MB, truth {megabytes(folder / 'truth'):.0f} MB")
+        print(f"raw data {size:.0f} MB, truth {megabytes(folder / 'truth'):.0f} MB", flush=True)
         _, seconds, used = called("run", "run", number, *own, "--raw", folder / "raw", "--store", store)
         print(f"{size / seconds:.2f} MB/s, {size / used:.2f} MB per second of processors", flush=True)
         print(f"products {megabytes(store):.0f} MB", flush=True)

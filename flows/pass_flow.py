@@ -6,7 +6,6 @@ result persistence and retries are off, and Prefect never runs inside a Dask wor
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import ExitStack
 from typing import Any
@@ -23,12 +22,12 @@ from flows.server import prefect_api, server_needed
 from flows.signals import exit_at_once
 from pipeline.runs.execute import Made
 from pipeline.runs.plan import Plan
-from pipeline.runs.run import Engine, MakeRound, Progress, Session, make_if_ready
+from pipeline.runs.run import Engine, Progress, Rounds, Session, make_if_ready
 
 
 def run_pass(
     session: Session,
-    rounds: Callable[[MakeRound], None],
+    rounds: Rounds,
     *,
     workers: int,
     address: str | None,
@@ -39,7 +38,7 @@ def run_pass(
 
     Parameters
     ----------
-    rounds : of `pipeline.runs.run.carry_out`; calls back with the products of each round.
+    rounds : of `pipeline.runs.run.carry_out`; calls back with the products of each round, then draws the pictures.
     workers : processes of the local cluster.
     address : scheduler to use instead.
     progress : called with a product's identity, its segments done and their number.
@@ -57,7 +56,7 @@ def run_pass(
               task_runner=threads)  # fmt: skip
         def pass_flow(pass_number: int) -> None:
             del pass_number  # shown in Prefect's interface
-            rounds(lambda plan: _round(plan, session, executor, progress, timeout))
+            rounds(lambda plan: _round(plan, session, executor, progress, timeout), executor, progress)
 
         # A synchronous flow waits a second for its heartbeat to end; the pass needs none.
         with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}), server_needed():
@@ -72,10 +71,12 @@ def _executor(client: Future[Client], session: Session) -> OnDask:
 def inside_flow(workers: int, address: str | None, timeout: float | None) -> Engine:
     """An engine for use within a flow that runs already: its tasks are that flow's."""
 
-    def engine(session: Session, plan: Plan, rounds: Callable[[MakeRound], None]) -> None:
+    def engine(session: Session, plan: Plan, rounds: Rounds) -> None:
         with cluster(workers, address) as client, Shown(plan) as shown:
             executor = _executor(client, session)
-            rounds(lambda round_plan: _round(round_plan, session, executor, shown.update, timeout))
+            rounds(
+                lambda round_plan: _round(round_plan, session, executor, shown.update, timeout), executor, shown.update
+            )
 
     return engine
 

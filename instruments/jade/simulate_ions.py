@@ -144,7 +144,8 @@ def together(
     write("HLS_ION_LOG", et[kept], {"COMPRESSION": 0, "DATA": counted[kept]})
     yield Truth("jade.ion_logicals", "", tof.logical_truth(et, ION_SECONDS, rates, known).isel(et=kept))
     counts, truth = tof.spectra(et, ION_SECONDS, by_anode, rates, known, rng)
-    write("HLC_ION_TOF", et[1:], {"COMPRESSION": 2, "DATA": packed(counts, known["compression"]["lower_32"])[1:]})
+    # Counts of one bin and accumulation stay below 65 536: the finer of the tables.
+    write("HLC_ION_TOF", et[1:], {"COMPRESSION": 1, "DATA": packed(counts, known["compression"]["lower_16"])[1:]})
     yield Truth("jade.ion_masses", "", truth.isel(et=slice(1, None)))
 
 

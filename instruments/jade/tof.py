@@ -11,7 +11,7 @@ from scipy.special import ndtr
 
 from calibration.tables import Table
 from instruments.jade import chain
-from instruments.jade.calibrate import IONS_AROUND, IONS_REACH, JADE_I, LARGEST_DEAD, STEPS_AROUND, rates
+from instruments.jade.calibrate import IONS_AROUND, IONS_REACH, JADE_I, LARGEST_DEAD, rates
 from instruments.jade.chain import Array
 from instruments.jade.layout import ENERGIES, TOF_BINS
 from instruments.jade.quality import issue_flags, voltages
@@ -19,7 +19,7 @@ from instruments.jade.schemas import BY_TABLE, flag
 from pipeline.clock import Span
 from pipeline.dataset.quality import Quality
 from pipeline.instrument import Product, Raw, step
-from pipeline.particles.counting import along_axis, along_time, counted, expected_counts
+from pipeline.particles.counting import along_time, counted, expected_counts, shifted
 
 # Kinds of counters in table logicals; place of JADE-I in table mcp.
 START, COINCIDENCE, STOP = 0, 1, 2
@@ -27,7 +27,7 @@ ION_PLATE = 3
 # Sigma of its counts that a rate of particles must have to be divided by: the ratio is biased by the inverse square.
 ENOUGH = 20.0
 # Steps towards the likeliest heights of peaks.
-ITERATIONS = 40
+ITERATIONS = 25
 # Logicals whose middle is no further away are of the same time as a spectrum, seconds.
 TOGETHER = 1.0
 NANO = 1e-9
@@ -167,7 +167,7 @@ def ion_masses(
     return xr.Dataset(data | _head(raw, energy_ions), coords={"et": et}).assign_attrs(counted(raw, span))
 
 
-def modelled(counts: Array, live: Array, level: Array, et: Array, tables: tuple[Table, Table]) -> Array:
+def modelled(number: Array, live: Array, level: Array, et: Array, tables: tuple[Table, Table]) -> Array:
     """Expected counts: of the masses that the records before and after have in these energies, and of accidentals.
 
     The heights of the peaks are those of greatest likelihood for counts (Shepp and Vardi 1982, IEEE Trans. Med. Imaging
@@ -175,23 +175,31 @@ def modelled(counts: Array, live: Array, level: Array, et: Array, tables: tuple[
 
     Parameters
     ----------
-    live : counting time less dead time, s. level : rate of accidentals. Both of the shape of `counts` or one bin wide.
+    live : counting time less dead time, s. level : rate of accidentals. Both of the shape of `number` or one bin wide.
     """
     energy_ions, tof = tables
     shape = peaks(chain.energies(energy_ions)[0], tof)
     live = np.nan_to_num(live[:, :, :1])
     seen, reach, by_chance = (
-        along_time(a, et, IONS_AROUND, IONS_REACH) - a for a in (counts, live, live * level)
+        along_time(a, et, IONS_AROUND, IONS_REACH) - a for a in (number, live, live * level)
     )  # fmt: skip
     alone = reach <= 0
     seen, reach, by_chance = (
-        np.where(alone, own, a) for a, own in ((seen, counts), (reach, live), (by_chance, live * level))
+        np.where(alone, own, a) for a, own in ((seen, number), (reach, live), (by_chance, live * level))
     )
-    weight = np.maximum(along_axis(shape.sum(axis=1) * reach, STEPS_AROUND, 1), 1e-30)
-    height = np.broadcast_to(seen.sum(axis=2, keepdims=True) + 1.0, weight.shape) / weight
+    # One height for the spectra of an energy and of those beside it.
+    beside = [
+        (shifted(shape, aside, 0), *(shifted(a, aside, 1) for a in (seen, reach, by_chance))) for aside in (-1, 0, 1)
+    ]
+    weight = np.maximum(sum(own.sum(axis=1) * time for own, _, time, _ in beside), 1e-30)
+    height = np.broadcast_to(sum(counts.sum(axis=2, keepdims=True) for _, counts, *_ in beside) + 1.0, weight.shape)
+    height = height / weight
     for _ in range(ITERATIONS):
-        model = np.maximum(np.einsum("ebk,nek->neb", shape, height) * reach + by_chance, 1e-30)
-        height = height * along_axis(np.einsum("ebk,neb->nek", shape, seen / model), STEPS_AROUND, 1) * reach / weight
+        pull = np.zeros(height.shape)
+        for own, counts, time, chance in beside:
+            model = np.maximum(np.einsum("ebk,nek->neb", own, height) * time + chance, 1e-30)
+            pull += np.einsum("ebk,neb->nek", own, counts / model) * time
+        height = height * pull / weight
     return (np.einsum("ebk,nek->neb", shape, height) + level) * live
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from instruments.jedi.layout import COUNTERS, SPECIES
+from instruments.jedi.layout import EVENT, SPECIES, SSD, START, STOP, UNITS
 from pipeline.particles.figures import BLACK, COLOURS, finish, good, mean, panels, spectrogram
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def energy(spectra: xr.Dataset) -> Figure:
     for panel, kind in zip(axes, kinds, strict=True):
         own = _channels(spectra, values, int(kind))
         _over_energy(panel, spectra, values[:, own], own)
-        panel.set_title(f"{SPECIES[kind]}, mean over looks", fontsize=9)
+        panel.set_title(f"{SPECIES[kind]}, mean over looks; white: no data, or background above the counts", fontsize=9)
     finish(axes)
     return figure
 
@@ -56,29 +57,35 @@ def pitch(spectra: xr.Dataset) -> Figure:
 
 
 def activity(electrons: xr.Dataset | None, ions: xr.Dataset | None) -> Figure:
-    """Basic rates and fractions of live time, mean over telescopes, of every unit."""
+    """Basic rates and fractions of live time, mean over telescopes: electrons of all units, ions of the last."""
     figure, axes = panels(2, 2.6)
-    for data, counters, style in ((electrons, (2,), "-"), (ions, (0, 1, 2, 3), "--")):
-        if data is None:
-            continue
-        who = "electrons" if data is electrons else "ions"
-        for unit in np.unique(data["unit"].values):
-            own = data.isel(record=data["unit"].values == unit)
-            colour = BLACK if unit == 0 else COLOURS[int(unit) - 1]
-            time, rates = own["time"].values, mean(own["basic_rate"].values.astype(float), 1)
-            for counter in counters if unit == 2 or data is electrons else ():
-                name = f"{who}, unit {unit}: {COUNTERS[counter].lower()}"
-                shade = colour if data is electrons else COLOURS[counter + 2]
-                axes[0].plot(time, rates[:, counter], style, color=shade, lw=1.0, label=name)
-            live = mean(own["live_time"].values.astype(float), 1) / own["accumulation"].values
-            axes[1].plot(time, live, style, color=colour, lw=1.0, label=f"{who}, unit {unit}")
+    if electrons is not None:
+        for unit, colour in zip(np.unique(electrons["unit"].values), (BLACK, *COLOURS), strict=False):
+            own = electrons.isel(record=electrons["unit"].values == unit)
+            _basic(axes, own, f"JEDI-{UNITS[unit]} electrons", {SSD: "detector"}, [colour], "-")
+    if ions is not None:
+        unit = int(ions["unit"].values.max()) if ions.sizes["record"] else 0
+        own = ions.isel(record=ions["unit"].values == unit)
+        names = {START: "start", STOP: "stop", SSD: "detector", EVENT: "events"}
+        _basic(axes, own, f"JEDI-{UNITS[unit]} ions", names, COLOURS[2:], "--")
     for panel, label in zip(axes, ("pulses per second", "live fraction"), strict=True):
         panel.set_ylabel(label)
         if panel.lines:
-            panel.legend(ncols=2, fontsize=7, frameon=False)
+            panel.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     axes[0].set_yscale("log")
     finish(axes)
     return figure
+
+
+def _basic(
+    axes: list[Axes], own: xr.Dataset, who: str, names: dict[int, str], colours: Sequence[str], style: str
+) -> None:
+    """Draw basic rates and the live fraction of one unit."""
+    time, rates = own["time"].values, mean(own["basic_rate"].values.astype(float), 1)
+    for (counter, name), colour in zip(names.items(), colours, strict=False):
+        axes[0].plot(time, rates[:, counter], style, color=colour, lw=1.0, label=f"{who}: {name}")
+    live = mean(own["live_time"].values.astype(float), 1) / own["accumulation"].values
+    axes[1].plot(time, live, style, color=colours[0], lw=1.0, label=who)
 
 
 def _channels(spectra: xr.Dataset, values: NDArray[np.float64], kind: int) -> NDArray[np.intp]:

@@ -43,7 +43,7 @@ def table_of(path: Path) -> tuple[Label, Table]:
     InputError
         if label, format file or data cannot be used, or columns this project needs are not there.
     """
-    label, _ = corrected(read_label(path))
+    label, _ = corrected(_read(path, *_state(path)))
     block = label.get(POINTER)
     if not isinstance(block, Block):
         raise InputError(path, "object missing", POINTER)
@@ -51,8 +51,7 @@ def table_of(path: Path) -> tuple[Label, Table]:
     for name, value in block.pairs:
         if name == "^STRUCTURE":
             structure = label.resolve(str(value))
-            state = structure.stat()
-            pairs += _structure(structure, state.st_mtime_ns, state.st_size)
+            pairs += _read(structure, *_state(structure)).pairs
     table = read_table(label, POINTER, Block(pairs))
     kind = kind_of(path)
     needed = ["UTC", "SCLK", "INTEGRATION TIME", "MCP GAIN", *(n for row in channel_columns(kind) for n in row)]
@@ -66,10 +65,16 @@ def table_of(path: Path) -> tuple[Label, Table]:
     return label, table
 
 
-@lru_cache(maxsize=32)
-def _structure(path: Path, _modified: int, _size: int) -> tuple[tuple[str, object], ...]:
-    """Keywords of a format file, which the tables of three units and many days share."""
-    return tuple(read_label(path).pairs)
+@lru_cache(maxsize=64)
+def _read(path: Path, _modified: int, _size: int) -> Label:
+    """A label or a format file, which the tables of three units share; read once while it stays as it is."""
+    return read_label(path)
+
+
+def _state(path: Path) -> tuple[int, int]:
+    """Time of the last change and size; zeros where there is no such file, of which reading tells."""
+    state = path.stat() if path.is_file() else None
+    return (state.st_mtime_ns, state.st_size) if state else (0, 0)
 
 
 def kind_of(path: Path) -> str:

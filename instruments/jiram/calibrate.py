@@ -285,23 +285,16 @@ def radiance(
     hot = chain.hot_pixels(image_detector)
     frame = Frame.of(raw, 0, temperature, compression)
     light = light_of(frame, focal, background_of(frame, focal, background), _cycle(raw))
-    parity = image_responsivity["parity"]
-    rate = image_responsivity["rate"].value[:, None, None] * np.tile(parity.value, 216)
-    relative = np.hypot(
-        (image_responsivity["rate"].sigma / image_responsivity["rate"].value)[:, None, None],
-        np.tile(parity.sigma / parity.value, 216),
-    )
-    per_unit, error = gain_of(frame, rate, relative * rate, exposure, read_time)
-    value, factor = light.counts / per_unit, np.ones(light.counts.shape)
+    per_unit, error = gain_of(frame, *_responsivity(image_responsivity), exposure, read_time)
+    value = light.counts / per_unit
     if colour_correction:
-        for k, edges in enumerate(bands["edges"].value):
-            factor[k] = planck.colour(value[k], edges, float(bands["reference"].value[k]))
+        edges, reference = bands["edges"].value, bands["reference"].value
+        factor = np.stack([planck.colour(*each) for each in zip(value, edges, reference.tolist(), strict=True)])
         error = np.hypot(error, bands["colour"].value[:, None, None])
-    value, per_unit = value / factor, per_unit * factor
+        value, per_unit = value / factor, per_unit * factor
     sigma = light.random / per_unit
     hit = hits(frame, np.where(hot, np.nan, value), sigma)
     quality = light.quality | flag(hit, Quality.RADIATION) | flag(hot, HOT_PIXEL.mask)
-    there = raw["present"].values[0]
     systematic = np.hypot(np.nan_to_num(error * value), light.systematic / per_unit)
     drift = light.drift[:, 0, 0] / per_unit.mean(axis=(1, 2))
     width = bands["width"]
@@ -319,7 +312,15 @@ def radiance(
         },
         coords={"et": [frame.et], "band": np.array(BANDS, object)},
     )
-    return dataset.isel(band=there)
+    return dataset.isel(band=raw["present"].values[0])
+
+
+def _responsivity(table: Table) -> tuple[Array, Array]:
+    """Counts per second and unit of radiance, and their error: of each band, odd and even columns apart."""
+    overall, parity = table["rate"], table["parity"]
+    rate = overall.value[:, None, None] * np.tile(parity.value, 216)
+    relative = np.hypot((overall.sigma / overall.value)[:, None, None], np.tile(parity.sigma / parity.value, 216))
+    return rate, relative * rate
 
 
 def _of_frame(frame: Frame) -> dict[str, Any]:

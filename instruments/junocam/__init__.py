@@ -35,8 +35,8 @@ INSTRUMENT = Instrument(
         ProductType("junocam.radiance", "Radiance and I/F of the framelets", "granule", RADIANCE, segment=2.0),
         ProductType("junocam.attitude", "Position and attitude at the framelets", "granule", ATTITUDE),
         ProductType("junocam.geometry", "Where the samples look", "granule", GEOMETRY, segment=1.0, on_request=True),
-        ProductType("junocam.colour", "All filters on one camera grid", "granule", COLOUR, on_request=True),
-        ProductType("junocam.map", "Map in System III", "granule", MAP, on_request=True),
+        ProductType("junocam.colour", "All filters on one camera grid", "granule", COLOUR),
+        ProductType("junocam.map", "Map in System III", "granule", MAP),
     ),
     steps=(
         calibrate.radiance_from_edr,

@@ -24,6 +24,8 @@ SAID = {
     "interframe_delay": "interframe",
     "label_start": "start",
     "clock_difference": "clock_difference",
+    "timing_state": "timing_state",
+    "timing_offset": "timing_offset",
     "summing": "summing",
     "label_altitude": "altitude",
     "label_latitude": "latitude",
@@ -74,10 +76,11 @@ def radiance_from_imageset(
     convention: Convention = "centre",
     throughput_correction: bool = True,
 ) -> xr.Dataset:
-    """Radiance and I/F from the public site's image sets; see `radiance_from_edr`."""
-    decoded = levels(raw.attrs["mode"], raw.attrs["compression"], companding, convention)
-    tables = Tables(response, detector, throughput, solar, pixels, epochs)
-    return radiance(raw, decoded, tables, throughput_correction)
+    """Radiance and I/F from the public site's image sets, which hold the codes of the EDR: see `radiance_from_edr`."""
+    return radiance_from_edr(
+        raw, companding, response, detector, throughput, solar, pixels, epochs,
+        convention=convention, throughput_correction=throughput_correction,
+    )  # fmt: skip
 
 
 @step(produces="junocam.radiance", over="segment", version=1)
@@ -136,6 +139,7 @@ def radiance(
     variables: dict[str, Any] = {name: (("framelet", "line", "sample"), values) for name, values in out.items()}
     variables |= {name: ("framelet", np.array([e[name] for e in each])) for name in (each[0] if each else ())}
     for name, source in SAID.items():
-        variables[name] = ("framelet", np.full(len(filters), raw.attrs[source], RADIANCE[name].dtype))
+        kind = RADIANCE[name].dtype
+        variables[name] = ("framelet", np.full(len(filters), raw.attrs[source], object if kind == "str" else kind))
     variables["stated_centre"] = ("framelet", raw["stated_centre"].values)
     return xr.Dataset(variables, coords={n: raw[n] for n in ("et", "et_start", "filter", "frame")})

@@ -139,6 +139,8 @@ def _codes(path: Path, size: int, changed: int) -> NDArray[np.uint8]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path, formats=["PNG"]) as picture:
+                picture.verify()  # its checksums, which decoding does not look at
+            with Image.open(path, formats=["PNG"]) as picture:
                 return np.asarray(picture, np.uint8)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise InputError(path, f"not a readable PNG: {error}") from error

@@ -6,7 +6,6 @@ and less toward the first and last lines of a framelet, so that no seam shows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Annotated, Literal
 
 import numpy as np
@@ -21,7 +20,7 @@ from instruments.junocam.grids import CameraGrid, Equirectangular, Grid, Polar, 
 from instruments.junocam.layout import FILTERS
 from instruments.junocam.limb import View
 from instruments.junocam.observation import SINGLE, UNUSABLE, Image
-from instruments.junocam.resample import SPACING, Nodes, Placed, eye, interpolated, placed
+from instruments.junocam.resample import SPACING, Placed, Squares, eye, interpolated, placed
 from pipeline.dataset.quality import Quality, raised
 from pipeline.geometry import Geometry
 from pipeline.instrument import Product, step
@@ -38,7 +37,7 @@ POLAR_REACH = 30.0
 LOW_SUN = 0.05
 
 
-@step(produces="junocam.map", over="unit", version=1)
+@step(produces="junocam.map", over="unit", version=2)
 def map_(
     radiance: Annotated[xr.Dataset, Product("junocam.radiance")],
     attitude: Annotated[xr.Dataset, Product("junocam.attitude")],
@@ -82,7 +81,7 @@ def map_(
     )
 
 
-@step(produces="junocam.colour", over="unit", version=1)
+@step(produces="junocam.colour", over="unit", version=2)
 def colour(
     radiance: Annotated[xr.Dataset, Product("junocam.radiance")],
     attitude: Annotated[xr.Dataset, Product("junocam.attitude")],
@@ -142,27 +141,16 @@ class Sheet:
         self.number = np.zeros((bands, cells), np.uint8)
         self.bits = np.zeros((bands, cells), np.uint32)
         self.lit, self.slant, self.way, self.whole = (np.zeros(cells) for _ in range(4))
-        self._nodes: list[Nodes] = []
-
-    def _levels(self) -> Iterator[Nodes]:
-        """Nodes at half the distance each time, kept for the next framelet."""
-        assert self.grid is not None
-        spacing, level = SPACING, 0
-        while spacing >= 1:
-            if level == len(self._nodes):
-                self._nodes.append(Nodes(self.grid, spacing))
-            yield self._nodes[level]
-            spacing, level = spacing // 2, level + 1
 
     def add_all(self, attitude: xr.Dataset, geometry: Geometry) -> None:
         """Add all framelets whose position and attitude are known."""
         known = np.isfinite(attitude["quaternion"].values[:, 0]) & np.isfinite(attitude["position"].values[:, 0])
         if self.grid is None or not known.any():
             return
-        seen = solved(attitude, geometry)
+        seen, squares = solved(attitude, geometry), Squares.over(self.grid, SPACING)
         for i in np.flatnonzero(known).tolist():
             one = eye(self.image.camera, int(self.image.filters[i]), seen, float(self.image.et[i]))
-            where = placed(one, self._levels(), beyond=self.least is None)
+            where = placed(one, squares, beyond=self.least is None)
             if where.cell.size:
                 self._add(i, where)
 

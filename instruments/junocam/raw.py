@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from instruments.junocam.labels import SIMULATED, ImageLabel, image_label
 from instruments.junocam.layout import framelet_lines
+from instruments.junocam.timing import timing_list, timing_of
 from pipeline.clock import Sclk, Span
 from pipeline.errors import InputError
 from pipeline.formats.pds3 import Label, read_label
@@ -50,7 +51,10 @@ def _open(path: Path, clock: Sclk, kind: str) -> Granule:
     if size != wanted:
         reason = f"{size} bytes; {described.lines} lines of {described.samples} samples have {wanted}"
         raise InputError(data, reason)
-    return granule_of(described, f"junocam.{'edr' if kind == 'E' else 'rdr'}", {"label": path, "data": data})
+    files = {"label": path, "data": data}
+    if timing := timing_list(path, kind):
+        files["timing"] = timing
+    return granule_of(described, f"junocam.{'edr' if kind == 'E' else 'rdr'}", files)
 
 
 def open_edr(path: Path, clock: Sclk) -> Granule:
@@ -80,7 +84,8 @@ def _read(granules: Sequence[Granule], span: Span | None, clock: Sclk, kind: str
     if isinstance(stated, str) and _md5(data, stat.st_size, stat.st_mtime_ns) != stated.lower():
         raise InputError(data, f"its MD5 is not the one its label states ({stated})")
     samples = np.memmap(data, ">u2" if kind == "R" else "u1", "r", shape=(described.lines, described.samples))
-    return framelets(described, samples, span)
+    state, offset = timing_of(granule.files.get("timing"), described.id)
+    return framelets(described, samples, span).assign_attrs(timing_state=state, timing_offset=offset)
 
 
 def read_edr(granules: Sequence[Granule], span: Span | None, clock: Sclk) -> xr.Dataset:
@@ -133,12 +138,26 @@ def framelets(label: ImageLabel, strip: NDArray[Any], span: Span | None) -> xr.D
         "frame": frame[use].astype(np.int32),
         "stated_centre": np.array([label.centres.get(n, np.nan) for n in names]),
     }
-    attrs = {
+    return xr.Dataset(
+        {
+            "value": (("framelet", "line", "sample"), value),
+            "lines_there": ("framelet", there.astype(np.int16)),
+        },
+        coords={name: ("framelet", values) for name, values in along.items()},
+        attrs=_said(label),
+    )
+
+
+def _said(label: ImageLabel) -> dict[str, Any]:
+    """What a label says of the image as a whole."""
+    return {
         "image": label.id,
         "orbit": label.orbit,
         "number": label.number,
         "start": label.start,
         "clock_difference": label.clock_difference,
+        "timing_state": "no list",
+        "timing_offset": float("nan"),
         "exposure": label.exposure,
         "interframe": label.interframe,
         "tdi_stages": label.tdi_stages,
@@ -152,14 +171,6 @@ def framelets(label: ImageLabel, strip: NDArray[Any], span: Span | None) -> xr.D
         "temperature": label.temperature,
         "label_corrections": label.corrections,
     }
-    return xr.Dataset(
-        {
-            "value": (("framelet", "line", "sample"), value),
-            "lines_there": ("framelet", there.astype(np.int16)),
-        },
-        coords={name: ("framelet", values) for name, values in along.items()},
-        attrs=attrs,
-    )
 
 
 EDR = RawFormat(

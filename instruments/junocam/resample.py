@@ -1,13 +1,12 @@
 """Framelets brought onto a grid by an inverse map: for every cell the place in the framelet that saw it.
 
-The place is computed exactly at nodes some cells apart and interpolated between them; how far apart they may be is told
-by the exact places in the middle of four nodes, for every framelet.
+The place is computed exactly at the corners of squares of cells and interpolated between them; a square is cut in four
+where the exact place in its middle is not what the corners say, for every framelet.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +24,7 @@ from pipeline.jupiter.shape import RADII, normal
 Floats = NDArray[np.float64]
 Index = NDArray[np.intp]
 
-# Cells between nodes to begin with, and pixels by which interpolated places may be off.
+# Width of the squares in cells to begin with, and pixels by which interpolated places may be off.
 SPACING, TOLERANCE = 16, 0.05
 
 
@@ -49,15 +48,50 @@ class Placed:
     range: Floats
 
 
-class Nodes:
-    """Body-fixed points of a grid at nodes `spacing` cells apart, the last ones at or beyond its edges."""
+@dataclass(frozen=True, eq=False)
+class Squares:
+    """Squares of a grid's cells, the last ones reaching to its edges or beyond.
 
-    def __init__(self, grid: Grid, spacing: int) -> None:
-        self.spacing, self.shape = spacing, grid.shape
-        rows, columns = (np.arange(0, n - 1 + spacing, spacing, dtype=np.float64) for n in grid.shape)
-        self.points = grid.points(rows[:, None], columns)
-        # Middles of four nodes, to check.
-        self.middles = grid.points(rows[:-1, None] + spacing / 2, columns[:-1] + spacing / 2)
+    Parameters
+    ----------
+    size : width in cells.
+    row, column : of the first cell of each (k).
+    nodes : body-fixed points (n, 3).
+    corners : which of them are the corners of each: upper left and right, lower left and right (4, k).
+    """
+
+    grid: Grid
+    size: int
+    row: Index
+    column: Index
+    nodes: Floats
+    corners: Index
+
+    @classmethod
+    def over(cls, grid: Grid, size: int) -> Squares:
+        """All of a grid."""
+        rows, columns = (np.arange(0, n - 1 + size, size) for n in grid.shape)
+        number = np.arange(rows.size * columns.size).reshape(rows.size, columns.size)
+        corners = [number[a : rows.size - 1 + a, b : columns.size - 1 + b].ravel() for a in (0, 1) for b in (0, 1)]
+        row, column = (part.ravel() for part in np.meshgrid(rows[:-1], columns[:-1], indexing="ij"))
+        nodes = grid.points(rows[:, None].astype(np.float64), columns.astype(np.float64))
+        return cls(grid, size, row, column, nodes.reshape(-1, 3), np.stack(corners))
+
+    def middles(self, chosen: NDArray[np.bool_]) -> Floats:
+        """Body-fixed points in the middle of some (..., 3)."""
+        row, column = (part[chosen].astype(np.float64) + self.size / 2 for part in (self.row, self.column))
+        return self.grid.points(row, column)
+
+    def cut(self, chosen: NDArray[np.bool_]) -> Squares:
+        """Some of them, each in four."""
+        half, number = self.size // 2, np.arange(9 * np.count_nonzero(chosen)).reshape(9, -1)
+        down, right = (half * part[:, None] for part in np.divmod(np.arange(9), 3))
+        row, column = self.row[chosen] + down, self.column[chosen] + right
+        nodes = self.grid.points(row.astype(np.float64), column.astype(np.float64))
+        # The nine nodes of a square, row by row: four of them are first corners of its parts.
+        first = np.array([0, 1, 3, 4])
+        corners = np.stack([number[first + place].ravel() for place in first])
+        return Squares(self.grid, half, row[first].ravel(), column[first].ravel(), nodes.reshape(-1, 3), corners)
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,51 +137,44 @@ def eye(camera: Camera, filter_: int, geometry: Geometry, et: float) -> Eye:
     return Eye(camera, FILTERS[filter_], View.at(geometry, time), geometry.rotation("J2000", FRAME, et)[0])
 
 
-def placed(eye: Eye, levels: Iterator[Nodes], *, beyond: bool) -> Placed:
+def placed(eye: Eye, squares: Squares, *, beyond: bool) -> Placed:
     """Cells that a framelet sees.
 
     Parameters
     ----------
-    levels : nodes of the grid, each closer than the last; the first that are close enough are used.
+    squares : of the grid, as wide as they may be.
     beyond : whether points off the planet count as well.
     """
-    for nodes in levels:
-        at_nodes = eye.see(nodes.points)
-        corners = [at_nodes[:, a : a + nodes.points.shape[0] - 1, b : b + nodes.points.shape[1] - 1]
-                   for a in (0, 1) for b in (0, 1)]  # fmt: skip
+    found = []
+    while squares.row.size:
+        corners = eye.see(squares.nodes)[:, squares.corners]
         wanted = _touched(eye.camera, corners, beyond)
-        if nodes.spacing == 1 or not wanted.any():
-            break
-        exact = eye.see(nodes.middles[wanted])
-        mean = np.mean([c[:, wanted] for c in corners], axis=0)
-        if float(np.nanmax(np.abs(exact[:2] - mean[:2]), initial=0.0)) < TOLERANCE:
-            break
-    return _between(eye.camera, nodes, corners, wanted, beyond)
+        far = np.zeros_like(wanted)
+        if squares.size > 1:
+            off = np.abs(eye.see(squares.middles(wanted))[:2] - corners[:2, :, wanted].mean(axis=1)).max(axis=0)
+            far[wanted] = off >= TOLERANCE
+        found.append(_between(eye.camera, squares, corners, wanted & ~far, beyond))
+        squares = squares.cut(far)
+    return Placed(*(np.concatenate([getattr(f, name.name) for f in found]) for name in fields(Placed)))
 
 
-def _touched(camera: Camera, corners: list[Floats], beyond: bool) -> NDArray[np.bool_]:
-    """Squares between nodes that the framelet may see part of."""
+def _touched(camera: Camera, corners: Floats, beyond: bool) -> NDArray[np.bool_]:
+    """Squares that the framelet may see part of, by what is seen at their corners (5, 4, k)."""
     lines, samples = camera.shape
-    stack = np.stack(corners)
     with np.errstate(invalid="ignore"):
-        low, high = stack[:, :2].min(axis=0), stack[:, :2].max(axis=0)
+        low, high = corners[:2].min(axis=1), corners[:2].max(axis=1)
         inside = (high[0] > 0) & (low[0] < lines - 1) & (high[1] > 0) & (low[1] < samples - 1)
-        return inside & (beyond | (stack[:, 2].max(axis=0) > 0.0))
+        return inside & (beyond | (corners[2].max(axis=0) > 0.0))
 
 
-def _between(camera: Camera, nodes: Nodes, corners: list[Floats], wanted: NDArray[np.bool_], beyond: bool) -> Placed:
-    """The cells between nodes, by bilinear interpolation."""
-    step = nodes.spacing
-    part = np.arange(step) / step
-    down, right = np.repeat(part, step), np.tile(part, step)
-    weights = [(1 - down) * (1 - right), (1 - down) * right, down * (1 - right), down * right]
-    values = np.zeros((5, np.count_nonzero(wanted), part.size**2))
-    for corner, weight in zip(corners, weights, strict=True):
-        values += corner[:, wanted][:, :, None] * weight
-    row, column = (
-        (i[:, None] * step + (offset * step).astype(np.intp))
-        for i, offset in zip(np.nonzero(wanted), (down, right), strict=True)
-    )
+def _between(camera: Camera, squares: Squares, corners: Floats, chosen: NDArray[np.bool_], beyond: bool) -> Placed:
+    """The cells of some squares, by bilinear interpolation between their corners."""
+    part = np.arange(squares.size)
+    down, right = np.repeat(part, squares.size), np.tile(part, squares.size)
+    row, column = squares.row[chosen, None] + down, squares.column[chosen, None] + right
+    y, x = down / squares.size, right / squares.size
+    weights = np.stack([(1 - y) * (1 - x), (1 - y) * x, y * (1 - x), y * x])
+    values = np.einsum("vck,cp->vkp", corners[:, :, chosen], weights)
     lines, samples = camera.shape
     first, last = (c / camera.summing for c in ACTIVE_COLUMNS)
     with np.errstate(invalid="ignore"):
@@ -155,8 +182,9 @@ def _between(camera: Camera, nodes: Nodes, corners: list[Floats], wanted: NDArra
             (values[0] >= 0) & (values[0] <= lines - 1) & (values[1] >= first) & (values[1] <= min(last, samples) - 1)
         )
         good &= beyond | (values[2] > 0.0)
-    good &= (row < nodes.shape[0]) & (column < nodes.shape[1])
-    return Placed((row * nodes.shape[1] + column)[good], *(v[good] for v in values))
+    rows, columns = squares.grid.shape
+    good &= (row < rows) & (column < columns)
+    return Placed((row * columns + column)[good], *(v[good] for v in values))
 
 
 def interpolated(picture: Floats, where: Placed) -> Floats:

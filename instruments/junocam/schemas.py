@@ -32,8 +32,10 @@ def _each(name: str, dtype: str, units: str, text: str, comment: str | None = No
     return Variable(name, _EACH, dtype, units, text, comment=comment)
 
 
+TIMING = "no list, not listed, not needed, corrected or undetermined; by EXTRAS/*_TIMING_OFFSETS.TXT; not applied again"
+
 RADIANCE = Schema(
-    version=1,
+    version=2,
     index="framelet",
     variables=(
         Variable(
@@ -76,6 +78,8 @@ RADIANCE = Schema(
         _each("interframe_delay", "float64", "s", "interframe delay of the label, without the kernel's millisecond"),
         _each("label_start", "float64", "s", "start time of the label, et, without the kernel's bias (identifier)"),
         _each("clock_difference", "float64", "s", "label's UTC less its clock count; NaN: not both there (diagnostic)"),
+        _each("timing_state", "str", "1", "whether the archive corrected START_TIME by the limb (identifier)", TIMING),
+        _each("timing_offset", "float32", "s", "offset that START_TIME holds already; NaN: none stated (diagnostic)"),
         _each("summing", "int8", "1", "pixels summed along either axis (identifier)"),
         _each("stated_centre", "float64", "1", "line of the optical axis in the label; NaN: not stated (identifier)"),
         _each("label_altitude", "float64", "km", "altitude of Juno in the label; NaN: not stated (diagnostic)"),

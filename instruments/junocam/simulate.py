@@ -26,7 +26,7 @@ from instruments.junocam.raw_write import write_edr
 from pipeline.clock import Span, format_utc, parse_utc
 from pipeline.geometry.surface import surface_points
 from pipeline.instrument import Truth
-from pipeline.jupiter.shape import longitude_latitude, nearest_point, planetographic, west
+from pipeline.jupiter.shape import RADII, longitude_latitude, nearest_point, planetographic, west
 from pipeline.scene.disc import i_over_f
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ Floats = NDArray[np.float64]
 Codes = NDArray[np.uint8]
 
 TABLES = Path(__file__).resolve().parents[2] / "calibration" / "tables" / "junocam"
-NAMES = ("camera", "response", "detector", "throughput", "solar")
+NAMES = ("camera", "response", "detector", "throughput", "solar", "limb")
 AU = 149597870.7
 WAVELENGTHS = {"BLUE": 480.1, "GREEN": 553.5, "RED": 698.9, "METHANE": 890.0}
 STAGE = 0.0032  # s of exposure of a stage of the TDI
@@ -84,6 +84,8 @@ DEMO = (
     Shot(-1000.0, "M", 96, 3),
     Shot(-60.0, "C", 24, 2, cut=224),
     Shot(1000.0, "T", 6, 2, mode="LIN8"),
+    # From limb to limb, so that the attitude can be found.
+    Shot(1150.0, "M", 96, 20),
 )
 FULL_PLAN = tuple(
     Shot(after, "M", 32, 12) if k % 4 == 3 else Shot(after, "C", 1 + k % 2, 12, damaged=k % 10 == 0)
@@ -173,7 +175,9 @@ def exposed(shot: Shot, label: ImageLabel, scene: Scene, camera: Camera, known: 
     for k, when in enumerate(et):
         name = shot.filters[k % len(shot.filters)]
         looks = camera.unproject(line, sample, name)
-        surface = surface_points(scene.geometry, np.array([when]), looks[None], frame=FRAME)
+        height = float(known["limb"]["height"].value[FILTERS.index(name)])  # what is seen is haze
+        radii = (RADII[0] + height, RADII[1] + height)
+        surface = surface_points(scene.geometry, np.array([when]), looks[None], frame=FRAME, radii=radii)
         reflectance[k] = np.nan_to_num(i_over_f(surface, WAVELENGTHS[name])[0])
         sunlight = known["solar"]["irradiance"].value[FILTERS.index(name)] * (AU / label.solar_distance) ** 2
         radiance[k] = reflectance[k] * sunlight / np.pi  # a white surface sends its light into pi steradians

@@ -46,6 +46,8 @@ KINDS = {code: kind for kind, code in CODES.items()}
 EVENTS = ("rows_duplicate", "rows_out_of_order", "rows_truncated", "rows_crc_failed", "values_unreadable")
 # Disorder of rows up to this many seconds is repaired.
 SLACK = 30.0
+# Rows further than this from the time in the file's name, seconds, are not of its hour.
+FAR = 7200.0
 # "Seconds since 12:00 AM Jan. 1, 2000" says the IRDR's label, whose epoch may be noon (as et) or midnight.
 MIDNIGHT = 43200.0
 # By how much the two columns of time may differ; UTC is printed to 1 ms.
@@ -322,13 +324,29 @@ def _rows_of(file: _File, span: Span | None, clock: Sclk) -> tuple[Floats, Float
         crc = values[-1] != 0
     else:
         et = values[0] + file.epoch
-    if np.isnan(et).any():
-        raise InputError(file.path, "a row has no time", f"row {int(np.argmax(np.isnan(et))) + 1} from byte {low}")
+    wild = ~(np.abs(et - _named(file.path)) < FAR)
+    if wild.any():
+        row = int(np.argmax(wild))
+        why = (
+            "a row has no time" if np.isnan(et[row]) else f"a row's time is {et[row]:g}, of another hour than the file"
+        )
+        raise InputError(file.path, why, f"row {row + 1} from byte {low}")
     cut = np.zeros(len(numbers), bool)
     if file.truncated and high == file.end:
         cut[-1:] = True
     late = et < np.maximum.accumulate(et) if len(et) else cut
     return values, et, np.stack([late, cut, crc, bad], axis=1).astype(np.int32)
+
+
+def _named(path: Path) -> float:
+    """Et of the time in a file's name."""
+    match = NAME.fullmatch(path.name)
+    assert match is not None  # else it was refused
+    time = match["time"]
+    try:
+        return parse_utc(f"{match['year']}-{match['doy']}T{time[:2]}:{time[2:4]}:{time[4:]}")
+    except ValueError as error:
+        raise InputError(path, str(error)) from error
 
 
 def _check_clock(file: _File, numbers: Floats, low: int) -> None:

@@ -222,7 +222,7 @@ def darkness_for(dark: xr.Dataset | None, shot: Shot) -> Darkness | None:
     return Darkness(level, np.where(np.isfinite(level), number, 0.0), own, (dark["quality"].values[k] & HOT.mask) != 0)
 
 
-@step(produces="sru.image", over="unit", version=1)
+@step(produces="sru.image", over="unit", version=2)
 def image(
     raw: Annotated[xr.Dataset, Raw("sru.edr")],
     dark: Annotated[xr.Dataset | None, Product("sru.dark")],
@@ -254,12 +254,7 @@ def image(
     t = row_exposure(shot, readout)
     signal = np.clip(np.where(found.outlying, value, found.background - found.rest), 0.0, None)
     variance = stack_variance(found.noise, darkness, view, found.outlying) + signal / per_dn
-    quality = flag(~view.valid, Quality.MISSING) | flag(view.saturated, Quality.SATURATED)
-    quality |= (
-        flag(found.hits, Quality.RADIATION) | flag(found.core, CORE.mask) | flag(by_row & view.valid, NO_STACK.mask)
-    )
-    quality |= flag(view.stars, STAR.mask) | flag(view.planet, PLANET.mask) | flag(found.day, DAY.mask)
-    quality |= flag(darkness.hot if darkness else np.zeros(dn.shape, bool), HOT.mask)
+    quality = quality_of(view, found, darkness, by_row)
     expected, sigma = (getattr(gain["offset"], n)[shot.unit - 1] for n in ("value", "sigma"))
     odd = not abs(mode - expected) <= ODD * sigma or not np.isfinite(error)
     quality |= np.uint32(OFFSET_ODD.mask * odd | TIME_CONFLICT.mask * bool(raw["conflict"].values[0]))
@@ -291,6 +286,14 @@ def image(
         coords={"et": (("row",), shot.et + t / 2.0)},
         attrs={"pixels_damaged": int(raw["damaged"].values[0])},
     )
+
+
+def quality_of(view: Seen, found: Found, darkness: Darkness | None, by_row: Mask) -> Flags:
+    """Quality bits of the pixels; `by_row`: where the dark level is the row's."""
+    bits = flag(~view.valid, Quality.MISSING) | flag(view.saturated, Quality.SATURATED)
+    bits |= flag(found.hits, Quality.RADIATION) | flag(found.core, CORE.mask) | flag(by_row & view.valid, NO_STACK.mask)
+    bits |= flag(view.stars, STAR.mask) | flag(view.planet, PLANET.mask) | flag(found.day, DAY.mask)
+    return bits | (flag(darkness.hot, HOT.mask) if darkness else np.uint32(0))
 
 
 def level_of(darkness: Darkness | None, value: Floats, sky: Mask) -> tuple[Floats, Mask]:
@@ -345,7 +348,8 @@ def find_hits(value: Floats, view: Seen, darkness: Darkness | None, per_dn: floa
     hits = np.zeros(value.shape, bool)
     for _ in range(2):
         noise = row_noise(value / np.sqrt(within), sky & ~hits)
-        day = view.lit & (background > BRIGHT * noise[:, None])
+        # At its border the median of the surroundings is still dark.
+        day = grown(grown(view.lit & (background > BRIGHT * noise[:, None]))) & view.valid
         variance = noise[:, None] ** 2 * (1.0 + share) + np.clip(background, 0.0, None) / per_dn * view.planet
         outlying = view.valid & (np.abs(above) > threshold * np.sqrt(variance))
         core = outlying & (above > 0.0) & ~view.stars & ~hot & ~day

@@ -65,28 +65,19 @@ def hits(
     charge, charge_error = trials.charge(injecting, model)
     charge_table = of_table(lambda m: trials.charge(injecting, m, 1)[0], hits, gain)
     deposited = float(dn[add].sum()) / charge
-    deposited_sigma = np.sqrt(
-        max(deposited, 0.0) * model.effective_charge
-        + float((add * noise[:, None] ** 2).sum())
-        + (add.sum() * float(image["offset_error"])) ** 2
-        + (deposited * charge_error / charge) ** 2
-    )
+    pixels = float((add * noise[:, None] ** 2).sum()) + (add.sum() * float(image["offset_error"])) ** 2
+    shot = max(deposited, 0.0) * model.effective_charge
+    deposited_sigma = float(np.sqrt(shot + pixels + (deposited * charge_error / charge) ** 2))
     exposure = float((cell * look * row_exposure_sigma(shot_of(image), readout)[:, None]).sum() / max(area, 1e-12))
-    faintest = threshold * float(np.median(noise)) * gain * 2.0 * np.pi * float(photometry["psf"].value) ** 2
-    limit = -2.5 * np.log10(faintest / (float(photometry["zero_point"].value) * t.max()))
-    deep = float(stars["magnitude"].value.max()) + float(photometry["colour_term"].value) * REDDEST
+    limit, deep = _depth(threshold * float(np.median(noise)) * gain, float(t.max()), stars, photometry)
     crowded = density > density_limit or known.slope < FLAT
     counted = Quality.MISSING if area <= 0 else (OVERLAP.mask if crowded else 0) | (SHALLOW.mask if limit > deep else 0)
+    number_sigma = np.hypot(np.sqrt(max(number, 1.0) / known.value), number * known.error / known.value)
     return xr.Dataset(
         {
-            **_rate(
-                "cluster",
-                number,
-                np.hypot(np.sqrt(max(number, 1.0) / known.value), number * known.error / known.value),
-                area,
-            ),
+            **_rate("cluster", number, float(number_sigma), area),
             "cluster_rate_systematic": float(np.hypot(known.table / known.value, exposure)),
-            **_rate("noise", deposited, float(deposited_sigma), sum_area),
+            **_rate("noise", deposited, deposited_sigma, sum_area),
             "noise_rate_systematic": float(np.hypot(charge_table / charge, exposure)),
             "cluster_quality": np.uint32(counted),
             "noise_quality": np.uint32(0 if sum_area > 0 else Quality.MISSING),
@@ -100,9 +91,21 @@ def hits(
             "completeness_slope": known.slope,
             "charge_share": charge,
             "density": density,
-            "limiting_magnitude": float(limit),
+            "limiting_magnitude": limit,
         }
     )
+
+
+def _depth(peak: float, seconds: float, stars: Table, photometry: Table) -> tuple[float, float]:
+    """Magnitude of the faintest star taken for a hit, and down to which all stars are known.
+
+    Parameters
+    ----------
+    peak : electrons in the brightest pixel that are taken for a hit.
+    """
+    faintest = peak * 2.0 * np.pi * float(photometry["psf"].value) ** 2
+    limit = -2.5 * np.log10(faintest / (float(photometry["zero_point"].value) * seconds))
+    return float(limit), float(stars["magnitude"].value.max()) + float(photometry["colour_term"].value) * REDDEST
 
 
 def _rate(name: str, amount: float, sigma: float, area: float) -> dict[str, float]:

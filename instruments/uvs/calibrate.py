@@ -208,7 +208,7 @@ def rates(
     per = round(SECOND / STEP)
     second = (state.first + np.arange(len(state.exposure))) // per
     base, number = second[0], int(second[-1] - second[0]) + 1
-    exposure = np.bincount(second - base, state.exposure)
+    exposure = np.bincount(second - base, state.exposure).astype(np.float64)
 
     def mean(values: Array) -> Array:
         total = np.bincount(second - base, values * state.exposure)
@@ -219,12 +219,6 @@ def rates(
     tau, table = state.tau[first], state.from_table[first]
     sigma_table = np.where(table, float(tables.dead_time["tau"].sigma), 0.0)
     pair = float(tables.dead_time["pair_resolution"].sigma)
-    share = detector.radiation_share(tables)[1]
-    open_time = live * exposure
-    background = np.where(exposure > 0, state.radiation[first], np.nan)
-    dark = np.where(exposure > 0, state.dark[first], np.nan)
-    expected = np.maximum(running(dark, 11), 1.0)
-    slope = float(np.sqrt(sum((wrong / share - 1.0) ** 2 for _, wrong in detector.radiation_errors(tables))))
     with np.errstate(invalid="ignore", divide="ignore"):
         # Counting with dead time: variance of n is N T live^3 of the events that arrive, and dN/dn is 1 / (T live^2).
         random = np.sqrt(arriving / (exposure * np.maximum(1.0 - recorded * tau, detector.LEAST_LIVE)))
@@ -233,10 +227,7 @@ def rates(
             "rate_random": random,
             "rate_systematic": np.hypot(arriving * arriving * sigma_table, arriving**2 * pair),
             "rate_structured": arriving * arriving * state.tau_sigma[first],
-            "radiation": background,
-            "radiation_random": np.sqrt(expected) / (share * open_time),
-            "radiation_systematic": background * slope,
-            "radiation_expected": expected,
+            **_radiation(state, first, exposure, live, tables),
             "recorded": recorded,
             "live": live,
             "dead_time": tau,
@@ -251,6 +242,20 @@ def rates(
         {n: (("et",), v) for n, v in variables.items()}, coords={"et": (base + np.arange(number) + 0.5) * SECOND}
     )
     return dataset.isel(et=there)
+
+
+def _radiation(state: State, first: Index, exposure: Array, live: Array, tables: Tables) -> dict[str, Array]:
+    """Rate of penetrating radiation over the whole detector by second, and its errors; `first`: step of each second."""
+    share = detector.radiation_share(tables)[1]
+    rate, dark = (np.where(exposure > 0, values[first], np.nan) for values in (state.radiation, state.dark))
+    expected = np.maximum(running(dark, 11), 1.0)
+    slope = float(np.sqrt(sum((wrong / share - 1.0) ** 2 for _, wrong in detector.radiation_errors(tables))))
+    return {
+        "radiation": rate,
+        "radiation_random": np.sqrt(expected) / (share * (live * exposure)),
+        "radiation_systematic": rate * slope,
+        "radiation_expected": expected,
+    }
 
 
 def running(values: Array, width: int) -> Array:

@@ -259,33 +259,12 @@ def swath(
     if not band.any():
         raise UsageError(f"no bin of wavelength between {low} and {high} nm")
     at_step, at_bin = np.nonzero(pixels)
-    passing = (state.radiation * state.exposure * state.live)[at_step]
-    in_band = counts[:, band].sum(axis=1)
-    rays = passing * detector.radiation_share(tables)[0][at_bin][:, band].sum(axis=1)
-    dense = np.full(pixels.shape, np.nan)
-    dense[pixels] = in_band
-    near = np.stack([running(dense[:, k], NEIGHBOURS) for k in range(SLIT_BINS)], axis=1)
-    expected = np.maximum(np.where(in_band >= MANY, in_band, near[pixels]), np.maximum(rays, LEAST))
     factor = np.divide(whole.sum(axis=1), counts.sum(axis=1), out=np.ones(len(counts)), where=counts.sum(axis=1) > 0)
-    live_time = (state.exposure * state.live)[at_step]
-    rate = (in_band * factor - rays) / live_time
-    slopes = [passing * (w[0] / w[1])[at_bin][:, band].sum(axis=1) * detector.radiation_share(tables)[1] - rays
-              for w in detector.radiation_errors(tables)]  # fmt: skip
     surface = sky.surface
     variables = {
-        "count_rate": rate,
-        "count_rate_random": np.sqrt(expected) * factor / live_time,
-        "count_rate_systematic": np.sqrt(
-            (rate * np.hypot(_systematic_loss(state, tables)[at_step], _sag_error(factor, tables))) ** 2
-            + (slopes[0] ** 2 + slopes[1] ** 2) / live_time**2
-        ),
-        "count_rate_structured": np.hypot(
-            rate * calibrate.dead_time_error(state)[at_step],
-            rays / live_time / np.sqrt(np.maximum(state.dark[at_step], 1.0)),
-        ),
-        "count_rate_expected": expected,
+        **_count_rate(counts[:, band].sum(axis=1), factor, pixels, band, state, tables),
         "gain_sag": factor,
-        "radiation": passing,
+        "radiation": (state.radiation * state.exposure * state.live)[at_step],
         "exposure": sky.exposure[pixels],
         "latitude": surface.latitude_planetocentric[pixels],
         "longitude": surface.longitude_east[pixels],
@@ -301,3 +280,39 @@ def swath(
     )
     data["counts"] = ("pixel", "wavelength"), counts.astype(np.uint16)
     return data
+
+
+def _count_rate(
+    counts: Array, factor: Array, pixels: NDArray[np.bool_], band: NDArray[np.bool_], state: State, tables: Tables
+) -> dict[str, Array]:
+    """Rate of photons in a band of wavelength, radiation taken off, and its errors.
+
+    Parameters
+    ----------
+    counts, factor : in the band, and what gain sag makes of one, by pixel of the ground.
+    pixels : which steps and bins of the slit those are.
+    """
+    at_step, at_bin = np.nonzero(pixels)
+    passing = (state.radiation * state.exposure * state.live)[at_step]
+    rays = passing * detector.radiation_share(tables)[0][at_bin][:, band].sum(axis=1)
+    dense = np.full(pixels.shape, np.nan)
+    dense[pixels] = counts
+    near = np.stack([running(dense[:, k], NEIGHBOURS) for k in range(SLIT_BINS)], axis=1)
+    expected = np.maximum(np.where(counts >= MANY, counts, near[pixels]), np.maximum(rays, LEAST))
+    live_time = (state.exposure * state.live)[at_step]
+    rate = (counts * factor - rays) / live_time
+    slopes = [passing * (w[0] / w[1])[at_bin][:, band].sum(axis=1) * detector.radiation_share(tables)[1] - rays
+              for w in detector.radiation_errors(tables)]  # fmt: skip
+    return {
+        "count_rate": rate,
+        "count_rate_random": np.sqrt(expected) * factor / live_time,
+        "count_rate_systematic": np.sqrt(
+            (rate * np.hypot(_systematic_loss(state, tables)[at_step], _sag_error(factor, tables))) ** 2
+            + (slopes[0] ** 2 + slopes[1] ** 2) / live_time**2
+        ),
+        "count_rate_structured": np.hypot(
+            rate * calibrate.dead_time_error(state)[at_step],
+            rays / live_time / np.sqrt(np.maximum(state.dark[at_step], 1.0)),
+        ),
+        "count_rate_expected": expected,
+    }

@@ -35,7 +35,7 @@ def demo(out: Path, run: Callable[[Request], dict[str, Any]]) -> dict[str, Any]:
         ERR.print(f"simulating PJ{PASS} (2016-08-27) ...")
         simulation = simulate_pass(PASS, out, (), "demo", 0)
         ERR.print("calibrating through the flow ...")
-        record = run(Request(pass_number=PASS, store=out / "store", raw=out / "raw"))
+        record = run(Request(pass_number=PASS, store=out / "store", raw=out / "raw", pictures=True))
         ERR.print("verifying against the truth ...")
         store = Store(out / "store")
         verification = verify(store, record["run"], out / "truth")

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import html
-import warnings
 from pathlib import Path
 from typing import Any
 
 from pipeline import registry
 from pipeline.dataset import netcdf
 from pipeline.dataset.summary import flag_shares, flag_text
-from pipeline.instrument import Quicklook
+from pipeline.errors import StoreError
 from pipeline.passes import get_pass
+from pipeline.runs.pictures import Picture, pictures_of, render
 from pipeline.runs.store import Store, write_aside
 from pipeline.runs.summary import absent, missing, sentence
-
-DPI = 110
 
 STYLE = Path(__file__).with_name("page.css").read_text()
 
@@ -28,10 +26,10 @@ def write_page(store: Store, run_name: str | None, out: Path | None) -> Path:
     record = store.run(run_name)
     folder = (out or store.root / "reports" / record["run"]).resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    sections = []
+    sections, pictures = [], pictures_of(record["products"], store)
     for name in sorted({p["instrument"] for p in record["products"]}):
         products = [p for p in record["products"] if p["instrument"] == name]
-        sections.append(_instrument(name, products, folder))
+        sections.append(_instrument(name, products, [p for p in pictures if p.instrument == name], folder))
     page = folder / "index.html"
     write_aside(page, _document(record, "".join(sections)).encode())
     return page
@@ -65,12 +63,11 @@ def _missing(record: dict[str, Any]) -> str:
     return (f"<h2>Missing</h2><table>{head}{rows}</table>" if rows else "") + said
 
 
-def _instrument(name: str, products: list[dict[str, Any]], folder: Path) -> str:
-    instrument = registry.load(name)
+def _instrument(name: str, products: list[dict[str, Any]], pictures: list[Picture], folder: Path) -> str:
     rows = "".join(_row(p) for p in products)
-    figures = "".join(_figures(look, products, folder) for look in instrument.quicklooks)
+    figures = _figures(pictures, folder)
     return (
-        f"<h2>{html.escape(instrument.title)}</h2><table><tr><th>product<th>status<th class=n>records"
+        f"<h2>{html.escape(registry.load(name).title)}</h2><table><tr><th>product<th>status<th class=n>records"
         f"<th class=n>MB<th>calibration values by pedigree<th>flagged</tr>{rows}</table>{figures}"
     )
 
@@ -93,25 +90,20 @@ def _row(product: dict[str, Any]) -> str:
     )
 
 
-def _figures(look: Quicklook, products: list[dict[str, Any]], folder: Path) -> str:
-    """A figure per unit of the quick look's first product that is there."""
-    there = [p for p in products if p["status"] in ("made", "kept")]
-    units = sorted({p["unit"] for p in there if p["type"] == look.products[0]})
+def _figures(pictures: list[Picture], folder: Path) -> str:
+    """The pictures of an instrument; those that the run did not draw are drawn now."""
     parts = []
-    for unit in units:
-        chosen = [next((p for p in there if p["type"] == t and p["unit"] in (unit, "")), None) for t in look.products]
-        datasets = [None if p is None else netcdf.open_product(Path(p["path"])) for p in chosen]
-        label = f"{look.name}{'-' + unit if unit else ''}".replace("/", "_")
-        caption = html.escape(f"{look.title} {unit}".strip())
+    for picture in pictures:
+        caption = html.escape(picture.caption)
+        file = folder / f"{picture.label}.png"
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                figure = look.draw(*datasets)
-                figure.savefig(folder / f"{label}.png", dpi=DPI, bbox_inches="tight")
+            write_aside(file, picture.path.read_bytes() if picture.path.exists() else render(picture))
+        except StoreError:
+            raise
         except Exception as error:  # one figure must not cost the page
             parts.append(
                 f"<p class=failed>{caption}: not drawn ({html.escape(f'{type(error).__name__}: {error}')})</p>"
             )
             continue
-        parts.append(f'<figure><img src="{label}.png" alt="{caption}"><figcaption>{caption}</figcaption></figure>')
+        parts.append(f'<figure><img src="{file.name}" alt="{caption}"><figcaption>{caption}</figcaption></figure>')
     return "".join(parts)

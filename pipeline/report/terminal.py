@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -14,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.dataset.summary import flag_text
+from pipeline.runs.store import PICTURES
 from pipeline.runs.summary import flagged, missing, sentence
 
 # Written to a file or a pipe, tables are not folded at the 80 columns that rich takes then.
@@ -28,7 +30,7 @@ _STATUS = {"made": "green", "kept": "dim", "blocked": "yellow", "failed": "red",
 
 
 class Progress:
-    """A bar per product on standard error; one plain line per product where that is no terminal."""
+    """A bar per product on standard error, and one for all pictures; plain lines where that is no terminal."""
 
     def __init__(self, products: int) -> None:
         self.products = products
@@ -66,9 +68,10 @@ class Progress:
         self.bars.update(self.tasks[name], completed=done, total=total)
         if done == total and name not in self.finished:
             self.finished.add(name)
-            self.bars.update(self.status, completed=len(self.finished))
+            self.bars.update(self.status, completed=len(self.finished - {PICTURES}))
             if not ERR.is_terminal:
-                ERR.print(f"{name}: {_count(total, 'segment')}", soft_wrap=True)
+                line = _count(total, "picture") if name == PICTURES else f"{name}: {_count(total, 'segment')}"
+                ERR.print(line, soft_wrap=True)
 
 
 def show_waiting(holder: str) -> None:
@@ -130,7 +133,18 @@ def show_run(record: dict[str, Any]) -> None:
     for identity in flagged(record):
         shares = next(p["flagged"] for p in record["products"] if p["identity"] == identity)
         _say(("flagged", "yellow"), f" {identity}: {flag_text(shares)}")
+    _show_pictures(record["pictures"])
     _say((f"run {record['run']}: {record['seconds']:.1f} s, {record['peak_mb']:.0f} MB at most", "dim"))
+
+
+def _show_pictures(pictures: list[dict[str, Any]]) -> None:
+    """Where the pictures are, and which could not be drawn."""
+    for bad in (p for p in pictures if p["status"] == "failed"):
+        _say(("not drawn", "yellow"), f" {bad['caption']}: {bad['reason']}")
+    there = [p for p in pictures if p["status"] != "failed"]
+    if there:
+        new = sum(p["status"] == "drawn" for p in there)
+        _say(f"{_count(len(there), 'picture')} ({new} new) in {Path(there[0]['path']).parent}")
 
 
 def show_plan(document: dict[str, Any]) -> None:

@@ -39,7 +39,7 @@ def _moment(text: str) -> datetime.datetime:
 
 
 def record_of(session: Session, plan: Plan, products: list[dict[str, Any]], **measured: Any) -> dict[str, Any]:
-    """The record: what the session rested on, its products, and what was `measured`: run, ended, seconds, peak_mb."""
+    """The record: what the session rested on, its products, and `measured`: run, ended, seconds, peak_mb, pictures."""
     now = datetime.datetime.now(datetime.UTC)
     geometry = plan.geometry_path
     return {
@@ -60,6 +60,7 @@ def record_of(session: Session, plan: Plan, products: list[dict[str, Any]], **me
         "quarantined": session.discovery.quarantined,
         "superseded": session.discovery.superseded + plan.superseded,
         "products": _described(products, session.store),
+        "pictures": measured["pictures"],
     }
 
 

@@ -29,9 +29,10 @@ from pipeline.runs.geometry import geometry_of
 from pipeline.runs.granules import Opener
 from pipeline.runs.log import run_log, say
 from pipeline.runs.monitor import Monitor
+from pipeline.runs.pictures import Picture, draw_all, picture_entry, pictures_of
 from pipeline.runs.plan import Given, Plan, Planned, Selection, make_plan, ordered_types, resolve_parameters
 from pipeline.runs.record import entries, record_of, run_name
-from pipeline.runs.store import Identity, Store
+from pipeline.runs.store import PICTURES, Identity, Store
 from pipeline.runs.summary import counts
 
 
@@ -51,6 +52,7 @@ class Request:
     settings: dict[str, str] = field(default_factory=dict)
     tables: tuple[Path, ...] = ()
     keep_raw: bool = False
+    pictures: bool = False
     given: dict[str, Path] = field(default_factory=dict)
 
 
@@ -177,9 +179,11 @@ def _check_found(discovery: Discovery, raw: Path, instruments: Iterable[Instrume
 # Rounds
 
 MakeRound = Callable[[Plan], dict[str, Made]]
-# Sets up what makes the products of a plan and calls the rounds with it.
-Engine = Callable[[Session, Plan, Callable[[MakeRound], None]], None]
 Progress = Callable[[str, int, int], None]
+# Called with what makes a round, where pictures are drawn after the last one, and what is told how far they are.
+Rounds = Callable[[MakeRound, Executor, Progress], None]
+# Sets up what makes the products of a plan and calls the rounds with it.
+Engine = Callable[[Session, Plan, Rounds], None]
 
 
 def no_progress(name: str, done: int, total: int) -> None:
@@ -189,14 +193,14 @@ def no_progress(name: str, done: int, total: int) -> None:
 def with_executor(executor: Executor, timeout: float | None = None) -> Engine:
     """Makes one product after the other, segments by `executor`, without Prefect."""
 
-    def engine(session: Session, plan: Plan, rounds: Callable[[MakeRound], None]) -> None:
+    def engine(session: Session, plan: Plan, rounds: Rounds) -> None:
         def make(round_plan: Plan) -> dict[str, Made]:
             return {
                 str(planned.identity): make_if_ready(planned, round_plan, session.store, executor, no_progress, timeout)
                 for planned in round_plan.to_make()
             }
 
-        rounds(make)
+        rounds(make, executor, no_progress)
 
     return engine
 
@@ -224,8 +228,26 @@ class _Rounds:
         self.plan = session.plan()
         self.outcome: dict[str, Made] = {}
         self.tried: dict[str, Planned] = {}
+        self.drawn: dict[Picture, str | None] = {}
 
-    def __call__(self, make: MakeRound) -> None:
+    def __call__(self, make: MakeRound, executor: Executor, progress: Progress) -> None:
+        self._make(make)
+        missing = [p for p in self.pictures() if not p.done]
+        self.drawn = draw_all(missing, executor, lambda done, total: progress(PICTURES, done, total))
+
+    def pictures(self) -> list[Picture]:
+        """Of what there is, where they are wanted."""
+        return pictures_of(self.entries(), self.session.store) if self.session.request.pictures else []
+
+    def entries(self) -> list[dict[str, Any]]:
+        """What became of every product."""
+        return entries(self.plan, self.tried, self.outcome)
+
+    def idle(self) -> bool:
+        """Whether there is nothing to make or draw."""
+        return not self.plan.to_make() and all(p.done for p in self.pictures())
+
+    def _make(self, make: MakeRound) -> None:
         failed: frozenset[str] = frozenset()
         while self.plan.to_make():
             results = make(self.plan)
@@ -259,7 +281,7 @@ def carry_out(session: Session, engine: Engine, waiting: Callable[[str], None] =
 
     Parameters
     ----------
-    engine : is not called if there is nothing to make.
+    engine : is not called if there is nothing to make or draw.
     waiting : called with the process of another run of this pass if one goes on, whose end is waited for.
 
     Raises
@@ -280,7 +302,7 @@ def carry_out(session: Session, engine: Engine, waiting: Callable[[str], None] =
                 to_make = len(rounds.plan.to_make())
                 say("run begins", run=name, products=len(rounds.plan.products), to_make=to_make, raw=session.raw)
                 _keep_raw(session, rounds.plan)
-                if to_make:
+                if not rounds.idle():
                     engine(session, rounds.plan, rounds)
                 ended = "done"
             except PerijoveError as error:
@@ -288,8 +310,9 @@ def carry_out(session: Session, engine: Engine, waiting: Callable[[str], None] =
                 raise
             finally:
                 measured = {"seconds": time.perf_counter() - started, "peak_mb": monitor.peak_mb}
-                products = entries(rounds.plan, rounds.tried, rounds.outcome)
-                record = record_of(session, rounds.plan, products, run=name, ended=ended, **measured)
+                pictures = [picture_entry(p, rounds.drawn) for p in rounds.pictures()]
+                told = {"run": name, "ended": ended, "pictures": pictures}
+                record = record_of(session, rounds.plan, rounds.entries(), **told, **measured)
                 say("run ends", run=name, ended=ended, statuses=counts(record))
                 store.write_run(record)
     return record

@@ -1,6 +1,5 @@
 """The store: a folder whose files are the only state.
 
-====================================  ==============================================================
 ``products/<type>/PJnn/<unit>/<key>.nc``  a product; it exists if and only if this file does
 ``geometry/PJnn/<hash>.nc``           geometry of a pass, by the hash of what it was made from
 ``tables/``, ``contexts/``            every calibration table ever read, certified contexts
@@ -11,6 +10,19 @@
 ``work/<key>/``                       segments of products being made; removed when done
 ``catalogue.sqlite``                  an index of this host, rebuilt by scanning; never asked for existence
 ====================================  ==============================================================
+=======
+==========================================  ==============================================================
+``products/<type>/PJnn/<unit>/<key>.nc``    a product; it exists if and only if this file does
+``geometry/PJnn/<hash>.nc``                 geometry of a pass, by the hash of what it was made from
+``pictures/PJnn/<look>-<unit>-<hash>.png``  quick looks of products, by what they were drawn from
+``tables/``, ``contexts/``                  every calibration table ever read, certified contexts
+``raw/<sha256>``                            raw files, where asked to keep them
+``runs/<run>.json``                         append-only records of what was run
+``logs/<run>.log``                          what happened in it, a JSON object per line
+``arrived/<delivery>/``                     raw data that arrived, as they came
+``work/<key>/``                             segments of products being made; removed when done
+``catalogue.sqlite``                        an index of this host, rebuilt by scanning; never asked for existence
+==========================================  ==============================================================
 """
 
 from __future__ import annotations
@@ -34,6 +46,8 @@ from pipeline.errors import InputError, StoreError, UsageError, nearest
 from pipeline.runs.keys import file_sha256
 
 KEY_DIGITS = 32
+# Folder of the pictures, and their name in what is told of progress.
+PICTURES = "pictures"
 # Seconds after which a file that has not got its name will never get it.
 UNFINISHED = 86400.0
 _CATALOGUE = (
@@ -152,6 +166,8 @@ class Store:
                 # A store may have been moved since.
                 identity = Identity.parse(product["identity"])
                 product["path"] = str(self.product_path(identity, product["key"])) if product["key"] else None
+            for picture in record.setdefault("pictures", []):
+                picture["path"] = str(self.root.joinpath(*Path(picture["path"]).parts[-3:]))
         except (OSError, ValueError, KeyError, TypeError, UsageError) as error:
             raise StoreError(f"{path}: damaged run record ({error}); move it away to go on") from error
         return record
@@ -184,7 +200,7 @@ class Store:
         """Hold the pass for one run at a time; calls `waiting` with the other run's process, and waits for its end."""
         name = f"PJ{pass_number:02d}"
         with self.locked(name, waiting):
-            for pattern in ("products/*/{}/*/.*.part", "geometry/{}/.*.part"):
+            for pattern in ("products/*/{}/*/.*.part", "geometry/{}/.*.part", "pictures/{}/.*.part"):
                 for left in self.root.glob(pattern.format(name)):
                     left.unlink()  # by a run that was killed
             yield
@@ -280,13 +296,15 @@ class Store:
         return total
 
     def garbage(self, keep_runs: int) -> list[Path]:
-        """Product and geometry files that none of the newest `keep_runs` runs names, and what was left unfinished."""
+        """Products, pictures and geometry that none of the newest `keep_runs` runs names, and what is unfinished."""
         named: set[str] = set()
         for record in itertools.islice(self.runs(), keep_runs):
-            named.update(p["path"] for p in record["products"] if p["path"])
+            named.update(p["path"] for p in (*record["products"], *record["pictures"]) if p["path"])
             named.add(str(self.root / record["geometry"]) if record["geometry"] else "")
         geometry = sorted((self.root / "geometry").glob("PJ*/*.nc"))
+        pictures = sorted((self.root / PICTURES).glob("PJ*/[!.]*"))
         unnamed = [p for p in [*self.products(), *geometry] if str(p) not in named]
+        unnamed += [p for p in pictures if str(p.with_suffix(".png")) not in named]
         work = sorted((self.root / "work").glob("*/"))
         parts = [p for p in self.root.rglob(".*.part") if not p.is_relative_to(self.root / "work")]
         # A younger one may be on its way: pages and tables are written without a lease.

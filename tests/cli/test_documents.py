@@ -56,12 +56,16 @@ def test_run(world: SimpleNamespace) -> None:
         assert netcdf.read_attrs(path)["product_key"] == product["key"]
     assert {p["unit"] for p in document["products"]} == {"", "TLY_000", "TLY_001"}
     assert (products[RATE]["records"], products[RATE]["segments"]) == (1200, 4)
+    (picture,) = document["pictures"]
+    assert set(picture) == {"caption", "path", "status", "reason"}
+    assert (picture["caption"], picture["status"], picture["reason"]) == ("Particle rates", "drawn", None)
+    assert Path(picture["path"]).read_bytes().startswith(b"\x89PNG")
 
 
 def test_progress_goes_to_standard_error(world: SimpleNamespace) -> None:
     assert world.first.out.startswith("{")
     assert sorted(world.first.err.splitlines()) == sorted(
-        [f"{RATE}: 4 segments", f"{DOSE}: 3 segments", *(f"{h}: 1 segment" for h in HISTOGRAMS)]
+        [f"{RATE}: 4 segments", f"{DOSE}: 3 segments", *(f"{h}: 1 segment" for h in HISTOGRAMS), "1 picture"]
     )
 
 

@@ -115,7 +115,9 @@ def test_store_size_and_collection(world: SimpleNamespace, tmp_path: Path) -> No
     assert size["products"] == sum(p["bytes"] for p in ask(own, "list", "products"))
     old = by_identity(world.first.document)[DOSE]
     assert ask(own, "store", "gc", "--keep-runs", 2) == {"files": 0, "bytes": 0}
-    assert ask(own, "store", "gc", "--keep-runs", 1) == {"files": 1, "bytes": old["bytes"]}
+    drawn = Path(world.first.document["pictures"][0]["path"])  # of the old dose too
+    freed = old["bytes"] + drawn.stat().st_size
+    assert ask(own, "store", "gc", "--keep-runs", 1) == {"files": 2, "bytes": freed}
     assert old["key"] not in {p["key"] for p in ask(own, "list", "products")}
     runs = (world.first.document["run"], world.second.document["run"])
     (dose,) = ask(own, "compare", *runs)["products"]

@@ -78,7 +78,7 @@ def test_run_in_a_hostile_place(raw: Path, store: Path, tmp_path: Path) -> None:
     record = json.loads(process.stdout)
     assert set(statuses(record).values()) == {"made"}
     assert sorted(process.stderr.splitlines()) == sorted(
-        ["tally.rate/PJ01: 4 segments", "tally.dose/PJ01: 3 segments"]
+        ["tally.rate/PJ01: 4 segments", "tally.dose/PJ01: 3 segments", "1 picture"]
         + [f"tally.histogram/PJ01/TLY_00{k}: 1 segment" for k in (0, 1)]
     )
     assert product_bytes(tmp_path / "flow") == product_bytes(store)

@@ -16,6 +16,7 @@ from jade_scene import CLOCK, PASS, electron_rate, ion_logicals, ion_masses, ion
 from instruments.jade import INSTRUMENT, layout
 from instruments.jade.raw_write import write_level2, write_level3
 from pipeline.errors import InputError
+from pipeline.testing.damage import damaged
 
 RNG = np.random.default_rng(23)
 TRIES = 8
@@ -148,22 +149,6 @@ def test_rates_that_are_none_are_missing(tmp_path: Path, value: float) -> None:
     rate = read(path, L3I)["rate"].values
     assert np.isnan(rate[2]).all()
     assert np.isfinite(rate[[0, 1, 3]]).all()
-
-
-def damaged(data: bytes, rng: np.random.Generator) -> bytes:
-    """Some bytes changed, a piece cut out, doubled, or the end cut off."""
-    out = bytearray(data)
-    kind, at = rng.integers(0, 4), int(rng.integers(0, len(out)))
-    if kind == 0:
-        for place in rng.integers(0, len(out), 1 + len(out) // 5000):
-            out[place] = int(rng.integers(0, 256))
-    elif kind == 1:
-        del out[at : at + int(rng.integers(1, 2000))]
-    elif kind == 2:
-        out[at:at] = out[at : at + int(rng.integers(1, 2000))]
-    else:
-        del out[at:]
-    return bytes(out)
 
 
 @pytest.mark.parametrize("suffix", [".LBL", ".DAT"])

@@ -128,7 +128,7 @@ def test_a_wrong_table_is_noticed(loop: Loop, kind, table, quantity, factor, pro
     ("table", "quantity", "factor", "seen"),
     [
         ("time_of_flight", "path", 1.05, {"mass_rate", "energy_flux"}),
-        ("time_of_flight", "spread", 1.5, {"mass_rate"}),
+        ("time_of_flight", "loss", 1.5, {"mass_rate"}),
         ("time_of_flight", "dead_time", 20.0, {"mass_rate"}),
         ("efficiency_ions", "efficiency", 1.3, {"energy_flux"}),
         ("logicals", "dark", 1.5, {"stop_efficiency", "start_efficiency"}),

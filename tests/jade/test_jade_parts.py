@@ -285,6 +285,14 @@ def test_without_logicals_accidentals_are_by_table(loop: Loop) -> None:
     assert error[here] > 1.3 * np.delete(error, here).mean()
 
 
+def test_expected_counts_of_flights_are_those_of_the_truth(loop: Loop) -> None:
+    """The heights of peaks are shared by three energies, which does not let them run away where counts are many."""
+    true, found = (d["jade.ion_masses"]["counts_expected"].values for d in (loop.truth, loop.products))
+    many = true > 100.0
+    assert many.sum() > 50
+    assert np.abs(found[many] / true[many] - 1.0).max() < 0.6
+
+
 def test_a_processor_dead_all_the_time_tells_nothing(loop: Loop) -> None:
     data = loop.raw["tof"].copy(deep=True)
     data["code"].values[2, 10] = 255

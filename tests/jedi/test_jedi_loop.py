@@ -20,7 +20,8 @@ from instruments.jedi import INSTRUMENT, layout, raw, simulate
 from pipeline.clock import Span
 from pipeline.scene.energetic import SPECTRA
 from pipeline.scene.particles import penetrating
-from pipeline.testing.pulls import Result, compare_to_truth, systematic_pulls
+from pipeline.testing.pulls import Result, compare_to_truth
+from pipeline.testing.systematic import systematic_pulls
 
 PRODUCTS = tuple(p.name for p in INSTRUMENT.products)
 

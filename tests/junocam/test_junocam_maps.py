@@ -12,7 +12,7 @@ from instruments.junocam.attitude import attitude
 from instruments.junocam.geometry_schemas import COLOUR, MAP
 from instruments.junocam.grids import Equirectangular, Polar
 from instruments.junocam.maps import colour, map_
-from instruments.junocam.resample import Nodes, eye, placed
+from instruments.junocam.resample import Squares, eye, placed
 from pipeline.dataset import check
 from pipeline.dataset.quality import Quality
 from pipeline.jupiter.shape import longitude_latitude, planetographic, surface_radius
@@ -145,15 +145,16 @@ def test_equirectangular_grid_lies_on_the_ellipsoid() -> None:
 
 
 def test_interpolated_places_are_within_the_bound(planted: tuple[xr.Dataset, xr.Dataset]) -> None:
-    """Coarse nodes that would be off are refined until the exact places agree."""
+    """Squares that would be off are cut until the exact places agree; each cell is seen once."""
     from instruments.junocam.attitude import image_of, solved
 
     radiance, solution = planted
     picture, seen = image_of(radiance, solution, TABLES["camera"]), solved(solution, known())
     one = eye(picture.camera, 0, seen, float(picture.et[8]))
     grid = Equirectangular(4.0)
-    where = placed(one, (Nodes(grid, s) for s in (64, 32, 16, 8, 4, 2, 1)), beyond=False)
+    where = placed(one, Squares.over(grid, 64), beyond=False)
     assert where.cell.size > 5_000
+    assert np.unique(where.cell).size == where.cell.size
     row, column = np.divmod(where.cell, grid.shape[1])
     line, sample, *_ = one.see(grid.points(row.astype(float), column.astype(float)))
     assert np.abs(line - where.line).max() < 0.06

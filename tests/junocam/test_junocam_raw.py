@@ -61,6 +61,42 @@ def test_image_sets_give_the_same_as_edr(tmp_path: Path) -> None:
     np.testing.assert_array_equal(site["value"], edr["value"])
 
 
+@pytest.mark.parametrize(
+    ("line", "state", "seconds"),
+    [
+        ("JNCE_2021052_32C00054_V01, 3.5", "corrected", 3.5 / 311.2),
+        ('"JNCE_2021052_32C00054_V01.IMG"  2021-052T18:29:46.903  -1.25 ', "corrected", -1.25 / 311.2),
+        ("JNCE_2021052_32C00054_V01,0.0,", "not needed", 0.0),
+        ("JNCE_2021052_32C00054_V01 NULL", "undetermined", np.nan),
+        ("JNCE_2021052_32C00055_V01 3.5", "not listed", np.nan),
+        (None, "no list", np.nan),
+    ],
+)
+def test_offsets_the_archive_has_applied_are_told_and_not_applied_again(
+    tmp_path: Path, line: str | None, state: str, seconds: float
+) -> None:
+    described = label()
+    path = write_edr(tmp_path, described, codes(described), CLOCK)
+    if line:
+        (tmp_path / "EXTRAS").mkdir()
+        (tmp_path / "EXTRAS" / "EDR_TIMING_OFFSETS.TXT").write_text(f"PRODUCT_ID OFFSET\n{line}\n")
+    granule = raw.open_edr(path, CLOCK)
+    assert ("timing" in granule.files) == (line is not None)
+    data = raw.read_edr([granule], None, CLOCK)
+    assert data.attrs["timing_state"] == state
+    assert data.attrs["timing_offset"] == pytest.approx(seconds, nan_ok=True)
+    assert data["et_start"].values[0] == pytest.approx(described.frame_start(0), abs=1e-6)
+
+
+def test_a_line_of_offsets_that_is_none_is_refused(tmp_path: Path) -> None:
+    described = label()
+    path = write_edr(tmp_path, described, codes(described), CLOCK)
+    (tmp_path / "EXTRAS").mkdir()
+    (tmp_path / "EXTRAS" / "EDR_TIMING_OFFSETS.TXT").write_text("\nJNCE_2021052_32C00054_V01 soon\n")
+    with pytest.raises(InputError, match="line 2: 'soon' is neither a number of pixels nor NULL"):
+        raw.read_edr([raw.open_edr(path, CLOCK)], None, CLOCK)
+
+
 def test_frames_are_timed_by_the_instrument_kernel(tmp_path: Path) -> None:
     described = label(frames=3)
     data = raw.read_edr([raw.open_edr(write_edr(tmp_path, described, codes(described), CLOCK), CLOCK)], None, CLOCK)
@@ -170,6 +206,18 @@ def test_a_damaged_picture_is_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:50_000])
     with pytest.raises(InputError, match="PNG"):
         imageset.read_imageset([granule], None, CLOCK)
+
+
+def test_flipped_bits_of_a_picture_are_noticed(tmp_path: Path) -> None:
+    """Without its checksums every other one would be decoded to other codes."""
+    described = label()
+    strip = (np.arange(described.lines * described.samples) // 50).astype(np.uint8).reshape(described.lines, -1)
+    path = write_imageset(tmp_path, described, strip, CLOCK, 7)
+    content, rng = path.read_bytes(), np.random.default_rng(0)
+    for place in rng.integers(len(content), size=40):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1 << int(rng.integers(8))]) + content[place + 1 :])
+        with pytest.raises(InputError, match=r"PNG|pixels"):
+            imageset.read_imageset([imageset.open_imageset(path, CLOCK)], None, CLOCK)
 
 
 def test_no_garbage_in_a_label_does_harm(tmp_path: Path) -> None:

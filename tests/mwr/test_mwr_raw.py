@@ -21,6 +21,7 @@ from pipeline.errors import InputError
 from pipeline.formats.pds3 import read_label
 from pipeline.formats.pds3_table import read_table
 from pipeline.testing import pulls
+from pipeline.testing.damage import damaged
 
 READERS = {"edr": raw.read_edr, "irdr": rdr.read_irdr, "grdr": rdr.read_grdr}
 ROWS = 400
@@ -258,6 +259,29 @@ def test_damage_is_refused_with_its_place(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match=why) as caught:
         read(path, "edr")
     assert caught.value.path == path
+
+
+@pytest.mark.parametrize("suffix", [".CSV", ".LBL"])
+@pytest.mark.parametrize("kind", READERS)
+def test_random_damage_is_refused_or_counted(tmp_path: Path, kind: str, suffix: str) -> None:
+    path, _, et = written(tmp_path, kind, rows=60)
+    file = path.with_suffix(suffix)
+    whole, said = file.read_bytes(), [str(tmp_path)]
+    rng = np.random.default_rng([3, list(READERS).index(kind)])
+    for _ in range(12):
+        file.write_bytes(damaged(whole, rng))
+        try:
+            data = read(path, kind)
+        except InputError as error:
+            said.append(str(error))
+            continue
+        assert np.all(np.diff(data["et"].values) > 0)
+        inside = (data["et"].values > et[0] - 3600.0) & (data["et"].values < et[-1] + 3600.0)
+        assert inside.all()
+        fewer = et.size - data.sizes["et"]
+        assert fewer == 0 or data["events"].values.sum() > 0 or data["et"].values[-1] < et[-1], fewer
+    assert len(said) > 1
+    assert all(str(tmp_path) in text and "\n" not in text for text in said)
 
 
 def test_a_label_of_another_file_is_refused(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def made_here() -> Iterator[None]:
             ready = (session.store, InProcess(), progress, timeout)
             return {str(p.identity): make_if_ready(p, plan, *ready) for p in plan.to_make()}
 
-        rounds(make)
+        rounds(make, InProcess(), progress)
 
     module = ModuleType("flows.pass_flow")
     module.run_pass = run_pass  # type: ignore[attr-defined]

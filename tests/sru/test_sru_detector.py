@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.interpolate import RegularGridInterpolator
 
 sys.path.insert(0, str(Path(__file__).parent))
 from sru_scene import CLOCK, tables
 
 from calibration.tables import Table
 from instruments.sru import INSTRUMENT, simulate
-from instruments.sru.calibrate import clipped_mean, hot_pixels
+from instruments.sru.calibrate import Seen, clipped_mean, find_hits, hot_pixels
 from instruments.sru.count_table import open_table, read_tables, write_table
 from instruments.sru.counts import count_rate_from_archive
 from instruments.sru.detector import (
@@ -144,3 +145,16 @@ def test_the_archives_own_table_becomes_the_same_product(tmp_path: Path) -> None
     assert product["cluster_rate_systematic"].values[0] == pytest.approx(0.15)
     done = check.finish(product, COUNT_RATE, INSTRUMENT.flags, {})
     assert done["cluster_rate"].dtype == np.float64
+
+
+def test_the_border_of_the_day_side_is_no_row_of_hits() -> None:
+    """A terminator some pixels wide: at its corners the median of 5 x 5 is darker than the pixel."""
+    coarse = np.arange(-4.0, 516.0, 4.0)
+    lit = np.where(np.hypot(coarse[:, None] - 256.0, coarse - 256.0) < 150.0, 1500.0, 0.0)
+    light = RegularGridInterpolator((coarse, coarse), lit)(np.moveaxis(np.mgrid[:512, :512], 0, -1))
+    value = np.random.default_rng(0).normal(light, 2.0)
+    value[20, 50] += 60.0
+    nothing, planet = np.zeros(value.shape, bool), light > 0.0
+    found = find_hits(value, Seen(~nothing, nothing, nothing, planet, planet), None, 15.0, 5.0)
+    assert found.core[20, 50]
+    assert found.core.sum() < 3  # of 190 000 pixels of noise

@@ -10,6 +10,7 @@ from waves_scene import call, finished, read, tables
 
 from instruments.waves import derive
 from instruments.waves.derive import UNIT, Pairs, cells, fit, left_out, predicted, read_pairs, structure
+from instruments.waves.differences import lines
 from instruments.waves.schemas import CODE_UNSEEN
 from pipeline.clock import Span
 from pipeline.dataset.quality import Quality
@@ -126,3 +127,6 @@ def test_the_real_hour_and_its_differences(stream: Path) -> None:
     assert table["matched"].values[88:].tolist() == [179] * 38
     assert table["matched"].values[:88].tolist() == [0] * 88
     assert table["largest"].values[88:].max() < 5e-4  # half of the last printed digit
+    printed = list(lines(table))
+    assert len(printed) == 40
+    assert printed[-1].startswith("38 channels, 6802 densities")

@@ -15,24 +15,9 @@ from instruments.waves.burst_files import write_bursts
 from instruments.waves.layout import LFR_LO
 from pipeline.errors import InputError
 from pipeline.instrument import Granule
+from pipeline.testing.damage import damaged
 
 TRIES = 20
-
-
-def damaged(data: bytes, rng: np.random.Generator) -> bytes:
-    """Some bytes changed, a piece cut out, doubled, or the end cut off."""
-    out = bytearray(data)
-    kind, at = rng.integers(0, 4), int(rng.integers(0, len(out)))
-    if kind == 0:
-        for place in rng.integers(0, len(out), 1 + len(out) // 5000):
-            out[place] = int(rng.integers(0, 256))
-    elif kind == 1:
-        del out[at : at + int(rng.integers(1, 2000))]
-    elif kind == 2:
-        out[at:at] = out[at : at + int(rng.integers(1, 2000))]
-    else:
-        del out[at:]
-    return bytes(out)
 
 
 def folder_of(loop: Loop, form: str, tmp_path: Path) -> Path:

@@ -1,0 +1,149 @@
+"""Residual range rate as means over a minute, and the stability of the residuals."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from instruments.gs.layout import LINK_NAMES, MM_PER_S
+from instruments.gs.schemas import CYCLE_SLIP, PARTIAL
+from pipeline.dataset.quality import Quality
+from pipeline.errors import CalibrationError
+from pipeline.instrument import Product, step
+
+Floats = NDArray[np.float64]
+
+FULL = 0.95  # part of an interval that counts as all of it
+
+
+@step(produces="gs.range_rate", over="unit", version=1)
+def range_rate(
+    residuals: Annotated[xr.Dataset, Product("gs.residuals")],
+    *,
+    interval: float = 60.0,
+) -> xr.Dataset:
+    """Means of the residual range rate over intervals of UTC.
+
+    A mean of neighbouring counts is the count over all of them, so nothing is lost by it.
+
+    Parameters
+    ----------
+    interval : seconds.
+    """
+    good = np.flatnonzero(np.isfinite(residuals["range_rate"].values))
+    if good.size == 0:
+        raise CalibrationError("there is no residual that could be averaged")
+    second = residuals["utc_day"].values.astype(np.float64) * 86400.0 + residuals["utc_second"].values
+    number = np.floor(second / interval)
+    bins, of = np.unique(number, return_inverse=True)
+    n = bins.size
+
+    def total(values: Floats) -> Floats:
+        return np.asarray(np.bincount(of[good], values[good], n), np.float64)
+
+    length = residuals["count_time"].values
+    weight = total(length)
+    some = weight > 0
+
+    def mean(values: Floats) -> Floats:
+        return np.where(some, total(values * length) / np.where(some, weight, 1.0), np.nan)
+
+    random = np.sqrt(total((residuals["range_rate_random"].values * length) ** 2)) / np.where(some, weight, np.nan)
+    structured = mean(residuals["range_rate_structured"].values)
+    stage = np.stack([mean(s) for s in residuals["stage"].values.T], axis=1)
+    coverage = weight / interval
+    bits = np.zeros(n, np.uint32)
+    np.bitwise_or.at(bits, of[good], residuals["range_rate_quality"].values[good])
+    bits |= np.where(some, np.uint32(0), np.uint32(Quality.MISSING))
+    bits |= np.where(some & (coverage < FULL), np.uint32(PARTIAL.mask), np.uint32(0))
+    links = np.zeros(n, np.int8)
+    np.maximum.at(links, of[good], residuals["links"].values[good])
+    best = residuals["transmitter"].values.max(axis=1)
+    sent = np.zeros(n, np.int16)
+    np.maximum.at(sent, of, best)
+    # Of a bin that holds nothing good the times are those of its counts.
+    every = np.bincount(of, minlength=n)
+    et = np.where(some, mean(residuals["et"].values), np.bincount(of, residuals["et"].values, n) / every)
+    return xr.Dataset(
+        {
+            "range_rate": ("et", mean(residuals["range_rate"].values)),
+            "range_rate_random": ("et", random),
+            "range_rate_systematic": ("et", mean(residuals["range_rate_systematic"].values)),
+            "range_rate_structured": ("et", structured),
+            "stage": (("et", "stages"), stage),
+            "stage_name": residuals["stage_name"],
+            "weight": ("et", 1.0 / (random**2 + structured**2)),
+            "coverage": ("et", coverage),
+            "receiver": ("et", np.full(n, residuals["receiver"].values[0])),
+            "transmitter": ("et", sent),
+            "links": ("et", links),
+            "et_spacecraft": ("et", mean(residuals["et_spacecraft"].values)),
+            "quality": ("et", bits),
+        },
+        coords={"et": ("et", et)},
+    )
+
+
+@step(produces="gs.stability", over="unit", version=1)
+def stability(residuals: Annotated[xr.Dataset, Product("gs.residuals")]) -> xr.Dataset:
+    """Overlapping Allan deviation of the residuals of each link and of their combination.
+
+    ``s^2(m T) = <(x_{k+2m} - 2 x_{k+m} + x_k)^2> / (2 m^2 T^2)``, x the phase in s. Differences across gaps are left
+    out. The error is that of white frequency noise (Riley 2008, NIST SP 1065, 5.4).
+    """
+    count = residuals["count_time"].values
+    values, numbers = np.unique(count, return_counts=True)
+    step_length = float(values[np.argmax(numbers)])
+    second = residuals["utc_day"].values.astype(np.float64) * 86400.0 + residuals["utc_second"].values
+    place = np.rint((second - second[0]) / step_length).astype(np.intp)
+    use = (count == step_length) & (np.abs((second - second[0]) / step_length - place) < 1e-6)
+    shift = residuals["residual"].values / (residuals["computed"].values + residuals["residual"].values)
+    shift[(residuals["quality"].values & np.uint32(CYCLE_SLIP.mask)) != 0] = np.nan
+    columns = [*shift.T, residuals["range_rate"].values / MM_PER_S]
+    size = int(place.max()) + 1
+    steps = [2**k for k in range(max(1, int(np.log2(max(size / 4, 1))) + 1))]
+    made = [_allan(_even(column[use], place[use], size), step_length, steps) for column in columns]
+    deviation, error, number = (np.stack(part) for part in zip(*made, strict=True))
+    missing = np.where(np.isnan(deviation), np.uint32(Quality.MISSING), np.uint32(0))
+    pair = ("series", "tau")
+    return xr.Dataset(
+        {
+            "averaging_time": ("tau", step_length * np.array(steps, np.float64)),
+            "series_name": ("series", np.array([*LINK_NAMES, "combined"])),
+            "deviation": (pair, deviation),
+            "deviation_random": (pair, error),
+            "number": (pair, number),
+            "quality": (pair, missing),
+        }
+    )
+
+
+def _even(y: Floats, place: NDArray[np.intp], size: int) -> Floats:
+    out = np.full(size, np.nan)
+    out[place] = y
+    return out
+
+
+def _allan(y: Floats, length: float, steps: list[int]) -> tuple[Floats, Floats, NDArray[np.int32]]:
+    """Deviation, its error and the number of differences at multiples of the length of a count."""
+    there = np.isfinite(y)
+    x = np.concatenate([[0.0], np.cumsum(np.where(there, y, 0.0))]) * length
+    gaps = np.concatenate([[0], np.cumsum(~there)])
+    out = [np.full(len(steps), np.nan), np.full(len(steps), np.nan)]
+    number = np.zeros(len(steps), np.int32)
+    for i, m in enumerate(steps):
+        if x.size <= 2 * m:
+            continue
+        second = x[2 * m :] - 2.0 * x[m:-m] + x[: -2 * m]
+        whole = gaps[2 * m :] == gaps[: -2 * m]
+        number[i] = int(whole.sum())
+        if number[i] == 0:
+            continue
+        out[0][i] = np.sqrt(np.mean(second[whole] ** 2) / 2.0) / (m * length)
+        n = number[i] + 2 * m
+        freedom = (1.5 * (n - 1) / m - 2.0 * (n - 2) / n) * 4.0 * m**2 / (4.0 * m**2 + 5.0)
+        out[1][i] = out[0][i] / np.sqrt(2.0 * max(freedom, 1.0))
+    return out[0], out[1], number
