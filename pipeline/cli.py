@@ -94,14 +94,6 @@ def _request(pass_number: int | None, **options: Any) -> Any:
     return Request(pass_number=pass_number, **_options(**options))
 
 
-def _of_all(pass_number: int | None, **options: Any) -> dict[str, Any]:
-    from pipeline.errors import UsageError
-
-    if pass_number is not None:
-        raise UsageError("either a pass or --all-passes")
-    return _options(**options)
-
-
 @cli.command()
 @REQUEST
 @click.option("--pictures/--no-pictures", default=True, show_default=True, help="Draw the quick looks of what is made.")
@@ -113,7 +105,7 @@ def run(as_json: bool, all_passes: bool, workers: int, address: str | None, time
     from pipeline.runs.record import exit_status
 
     if all_passes:
-        _run_all(_of_all(**options), workers, address, timeout, as_json)
+        _run_all(_options(**options), workers, address, timeout, as_json)
     record = _run(_request(**options), workers, address, timeout)
     print_document(shown_record(record), as_json, terminal.show_run)
     sys.exit(exit_status(record))
@@ -165,7 +157,7 @@ def plan(as_json: bool, all_passes: bool, **options: Any) -> None:
     from pipeline.report import terminal
 
     if all_passes:
-        print_document(notebook.plan_all(_of_all(**options)), as_json, terminal.show_plans)
+        print_document(notebook.plan_all(_options(**options)), as_json, terminal.show_plans)
         return
     print_document(notebook.plan_of(_request(**options)), as_json, terminal.show_plan)
 

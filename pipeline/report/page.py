@@ -55,11 +55,8 @@ def _document(record: dict[str, Any], sections: str) -> str:
 
 def _missing(record: dict[str, Any]) -> str:
     """Times of the two hours about closest approach without records, and instruments that are not there at all."""
-    rows = "".join(
-        f"<tr><td>{html.escape(g['instrument'])}<td>{g['start'] or 'all'}<td>{g['stop'] or ''}"
-        f"<td>{html.escape(g['why'])}</tr>"
-        for g in missing(record)
-    )
+    cells = [(g["instrument"], g["start"] or "all", g["stop"] or "", g["why"]) for g in missing(record)]
+    rows = "".join(f"<tr>{''.join(f'<td>{html.escape(c)}' for c in row)}</tr>" for row in cells)
     none = ", ".join(absent(record))
     said = f"<p class=sub>not in this run: {html.escape(none)}</p>" if none else ""
     head = "<tr><th>instrument<th>from<th>until<th>why</tr>"

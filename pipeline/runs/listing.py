@@ -79,7 +79,7 @@ def _product(path: Path) -> dict[str, Any]:
 def _runs(store: Store) -> list[dict[str, Any]]:
     """Recorded runs, and those of which there is a log alone: killed, or still going on."""
     rows = {r["run"]: _run(r) for r in store.runs()}
-    for path in (store.root / "runs").glob("*.log"):
+    for path in (store.root / "logs").glob("*.log"):
         if path.stem not in rows:
             number = int(path.stem.split("-")[1].removeprefix("PJ"))
             unknown = dict.fromkeys(("seconds", "peak_mb", "context"))

@@ -1,6 +1,6 @@
 """Structured logs: one JSON object per line, with the time, what happened, and to what.
 
-Every run writes ``runs/<run>.log`` in the store while it goes on, so that of a run that was killed there is at least
+Every run writes ``logs/<run>.log`` in the store while it goes on, so that of a run that was killed there is at least
 that. ``PERIJOVE_LOG=json`` puts the same lines on standard error; `perijove serve` writes plain ones there otherwise.
 """
 

@@ -15,14 +15,16 @@ def requests_of_all(options: dict[str, Any]) -> list[Request]:
 
     Parameters
     ----------
-    options : of `Request`, without a pass. What they leave open is taken from the pass's last run, so that nothing
+    options : of `Request`, with no pass. What they leave open is taken from the pass's last run, so that nothing
         changes but what was asked for: raw data, kernels, window, settings; and the instruments it has products of.
 
     Raises
     ------
     UsageError
-        if nothing was run in the store.
+        if nothing was run in the store, or a pass is named.
     """
+    if options.get("pass_number") is not None:
+        raise UsageError("either a pass or --all-passes")
     last: dict[int, dict[str, Any]] = {}
     instruments: dict[int, set[str]] = {}
     for record in Store(options["store"]).runs():
@@ -43,4 +45,4 @@ def _request(number: int, record: dict[str, Any], instruments: set[str], options
         "settings": record["settings"] | (options.get("settings") or {}),
         "instruments": options.get("instruments") or (() if options.get("products") else tuple(sorted(instruments))),
     }
-    return Request(pass_number=number, **(options | chosen))
+    return Request(**(options | chosen | {"pass_number": number}))

@@ -38,13 +38,8 @@ def _moment(text: str) -> datetime.datetime:
     return datetime.datetime.strptime(text, "%Y%m%dT%H%M%S%f").replace(tzinfo=datetime.UTC)
 
 
-def record_of(
-    session: Session, plan: Plan, products: list[dict[str, Any]], pictures: list[dict[str, Any]], **measured: Any
-) -> dict[str, Any]:
-    """The record: what the session rested on, its products and pictures, and what was `measured`.
-
-    Measured are run, ended, seconds, peak_mb.
-    """
+def record_of(session: Session, plan: Plan, products: list[dict[str, Any]], **measured: Any) -> dict[str, Any]:
+    """The record: what the session rested on, its products, and `measured`: run, ended, seconds, peak_mb, pictures."""
     now = datetime.datetime.now(datetime.UTC)
     geometry = plan.geometry_path
     return {
@@ -65,7 +60,7 @@ def record_of(
         "quarantined": session.discovery.quarantined,
         "superseded": session.discovery.superseded + plan.superseded,
         "products": _described(products, session.store),
-        "pictures": pictures,
+        "pictures": measured["pictures"],
     }
 
 

@@ -240,7 +240,7 @@ class _Rounds:
         return pictures_of(self.entries(), self.session.store) if self.session.request.pictures else []
 
     def entries(self) -> list[dict[str, Any]]:
-        """All products, as the run's record shows them."""
+        """What became of every product."""
         return entries(self.plan, self.tried, self.outcome)
 
     def idle(self) -> bool:
@@ -297,7 +297,7 @@ def carry_out(session: Session, engine: Engine, waiting: Callable[[str], None] =
         if not rounds.plan.products and not rounds.plan.blocked:
             raise InputError(session.raw, f"nothing to make: no data in the window {session.request.window!r}")
         ended = "interrupted"
-        with run_log(store.root / "runs" / f"{name}.log"):
+        with run_log(store.root / "logs" / f"{name}.log"):
             try:
                 to_make = len(rounds.plan.to_make())
                 say("run begins", run=name, products=len(rounds.plan.products), to_make=to_make, raw=session.raw)
@@ -310,9 +310,9 @@ def carry_out(session: Session, engine: Engine, waiting: Callable[[str], None] =
                 raise
             finally:
                 measured = {"seconds": time.perf_counter() - started, "peak_mb": monitor.peak_mb}
-                shown = [picture_entry(p, rounds.drawn) for p in rounds.pictures()]
-                products = rounds.entries()
-                record = record_of(session, rounds.plan, products, shown, run=name, ended=ended, **measured)
+                pictures = [picture_entry(p, rounds.drawn) for p in rounds.pictures()]
+                told = {"run": name, "ended": ended, "pictures": pictures}
+                record = record_of(session, rounds.plan, rounds.entries(), **told, **measured)
                 say("run ends", run=name, ended=ended, statuses=counts(record))
                 store.write_run(record)
     return record

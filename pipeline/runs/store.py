@@ -1,5 +1,16 @@
 """The store: a folder whose files are the only state.
 
+``products/<type>/PJnn/<unit>/<key>.nc``  a product; it exists if and only if this file does
+``geometry/PJnn/<hash>.nc``           geometry of a pass, by the hash of what it was made from
+``tables/``, ``contexts/``            every calibration table ever read, certified contexts
+``raw/<sha256>``                      raw files, where asked to keep them
+``runs/<run>.json``                   append-only records of what was run
+``logs/<run>.log``                    what happened in it, a JSON object per line
+``arrived/<delivery>/``               raw data that arrived, as they came
+``work/<key>/``                       segments of products being made; removed when done
+``catalogue.sqlite``                  an index of this host, rebuilt by scanning; never asked for existence
+====================================  ==============================================================
+=======
 ==========================================  ==============================================================
 ``products/<type>/PJnn/<unit>/<key>.nc``    a product; it exists if and only if this file does
 ``geometry/PJnn/<hash>.nc``                 geometry of a pass, by the hash of what it was made from
@@ -7,6 +18,8 @@
 ``tables/``, ``contexts/``                  every calibration table ever read, certified contexts
 ``raw/<sha256>``                            raw files, where asked to keep them
 ``runs/<run>.json``                         append-only records of what was run
+``logs/<run>.log``                          what happened in it, a JSON object per line
+``arrived/<delivery>/``                     raw data that arrived, as they came
 ``work/<key>/``                             segments of products being made; removed when done
 ``catalogue.sqlite``                        an index of this host, rebuilt by scanning; never asked for existence
 ==========================================  ==============================================================
@@ -85,7 +98,7 @@ class Store:
     def prepare(self) -> Store:
         """Make the store, or see that it can be written; raises StoreError if not."""
         try:
-            for folder in ("products", "geometry", "runs", "work"):
+            for folder in ("products", "geometry", "runs", "logs", "work"):
                 (self.root / folder).mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.root / "work"):
                 pass

@@ -16,11 +16,13 @@ from pipeline import registry
 from pipeline.clock import parse_utc
 from pipeline.dataset import netcdf
 from pipeline.dataset.uncertainty import sigma
+from pipeline.runs.compare import QUANTILES
 from pipeline.runs.keys import file_sha256
 from pipeline.runs.store import Store
 
 PRODUCT = {"identity", "key", "instrument", "type", "unit", "path", "status", "made", "why", "reason"}
-OUTCOME = {"seconds", "records", "segments", "sha256", "bytes", "peak_mb"}
+SUMMARY = {"flagged", "covers"}
+OUTCOME = {"seconds", "records", "segments", "sha256", "bytes", "peak_mb"} | SUMMARY
 
 
 # run, plan
@@ -71,7 +73,8 @@ def test_run_with_one_table_changed(world: SimpleNamespace) -> None:
     products = by_identity(world.second.document)
     assert {i: p["status"] for i, p in products.items()} == dict.fromkeys({RATE} | HISTOGRAMS, "kept") | {DOSE: "made"}
     for identity in {RATE} | HISTOGRAMS:
-        assert set(products[identity]) == PRODUCT
+        assert set(products[identity]) == PRODUCT | SUMMARY
+        assert products[identity]["flagged"] == by_identity(world.first.document)[identity]["flagged"]
         assert not products[identity]["made"]
         assert products[identity]["why"] == []
     (reason,) = products[DOSE]["why"]
@@ -214,6 +217,8 @@ def test_compare(world: SimpleNamespace) -> None:
         "variable": "dose_rate", "units": "rad/s", "n": 4800, "changed": 4800,
         "max_abs": pytest.approx(np.abs(delta).max()), "rms": pytest.approx(np.sqrt(np.mean(delta**2))),
         "max_sigma": pytest.approx(np.abs(pulls).max()), "rms_sigma": pytest.approx(np.sqrt(np.mean(pulls**2))),
+        "quantiles": pytest.approx(np.quantile(delta, QUANTILES)),
+        "quantiles_sigma": pytest.approx(np.quantile(pulls, QUANTILES)),
     }  # fmt: skip
 
 

@@ -48,7 +48,10 @@ def test_list_products_and_runs(world: SimpleNamespace) -> None:
     assert [r["run"] for r in rows] == [world.second.document["run"], world.first.document["run"]]
     shared = {k: world.second.document[k] for k in ("run", "pass", "ended", "seconds", "peak_mb")}
     counted = {"products": {"made": 1, "kept": 3}, "quarantined": 0, "context": "default + tally.factor"}
-    assert rows[0] == shared | counted
+    seen = {name: rows[0][name] for name in ("flagged", "gaps")}
+    assert rows[0] == shared | counted | seen
+    # The simulated twenty minutes leave the rest of the two hours open; geometry without kernels is flagged.
+    assert (seen["flagged"], seen["gaps"]) == (2, 2)
 
 
 def test_list_tables(world: SimpleNamespace) -> None:

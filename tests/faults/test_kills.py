@@ -245,7 +245,7 @@ def test_prefect_server_killed(raw: Path, store: Path, tmp_path: Path, share: fl
     arguments: list[Any] = ["run", 1, "--instrument", "tally", "--raw", raw, "--workers", "1", "--store"]
     with prefect_server(tmp_path / "home", port) as server:
         process_ = start(*arguments, tmp_path / "s", **api)
-        wait_for(lambda: (tmp_path / "s" / "runs").is_dir() and any((tmp_path / "s" / "runs").glob("*.log")))
+        wait_for(lambda: any((tmp_path / "s" / "logs").glob("*.log")))
         time.sleep(share * 12.0)
         server.kill()
         _, err = process_.communicate(timeout=300)

@@ -124,7 +124,7 @@ def test_list_of_runs_says_what_is_wrong(raw: Path, store: Path) -> None:
     data = raw / "TALLY" / "TLY_001_V01.TLY"
     data.write_bytes(bytes(reversed(data.read_bytes())))
     run(raw, store)
-    (store / "runs" / "20991231T235959999-PJ01-dead.log").write_text("{}\n")
+    (store / "logs" / "20991231T235959999-PJ01-dead.log").write_text("{}\n")
     killed, newest, _ = invoke("list", "runs", "--store", store, "--json").document
     assert killed["ended"] == "killed, or not yet"
     assert newest["quarantined"] == 1
@@ -138,7 +138,7 @@ def test_list_of_runs_says_what_is_wrong(raw: Path, store: Path) -> None:
 
 def test_log_of_a_run(raw: Path, tmp_path: Path) -> None:
     record = run(raw, tmp_path / "s")
-    lines = (tmp_path / "s" / "runs" / f"{record['run']}.log").read_text().splitlines()
+    lines = (tmp_path / "s" / "logs" / f"{record['run']}.log").read_text().splitlines()
     events: list[dict[str, Any]] = [json.loads(line) for line in lines]
     assert [e["event"] for e in events] == ["run begins", *["product"] * 4, "run ends"]
     assert {"time", "level", "product", "status", "seconds", "peak_mb", "size"} <= events[1].keys()
