@@ -10,6 +10,13 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of a folder go to one process: they share its worlds, which are simulated once."""
+    for item in items:
+        place = item.path.relative_to(ROOT / "tests").parts
+        item.add_marker(pytest.mark.xdist_group(place[0]))
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """Folder of the mission's real files; skips the test where it is absent."""

@@ -29,6 +29,7 @@ SEEN, SUNLIT = 75.0, 80.0
 # Longest side of a picture in the figure.
 LARGEST = 1400
 SKY = "#20242c"
+NOWHERE = "nothing has a known place:\nno attitude from kernels or a limb in view"
 
 
 def colours(sheet: xr.Dataset) -> Floats:
@@ -110,8 +111,10 @@ def _panels(shape: tuple[int, ...], number: int, *, side_by_side: bool) -> tuple
 
 def _show(axis: Axes, picture: Floats, title: str) -> None:
     axis.set_facecolor(SKY)
-    if picture.size:
-        seen = np.isfinite(picture).all(axis=-1)
+    seen = np.isfinite(picture).all(axis=-1)
+    if not seen.any():
+        axis.text(0.5, 0.5, NOWHERE, transform=axis.transAxes, ha="center", va="center", color="white", fontsize=8)
+    else:
         axis.imshow(np.dstack([np.nan_to_num(picture), seen]), interpolation="nearest")
     axis.set_title(title, fontsize=9)
     axis.set_xticks([])
