@@ -31,13 +31,21 @@ class Admission:
         self._alone = False
         self._changed = threading.Condition()
 
-    def enter(self, kind: str) -> None:
-        """Wait until there is room for a call of a kind; raises InterruptedError if there will be none any more."""
+    def enter(self, kind: str, timeout: float | None = None) -> bool:
+        """Wait until there is room for a call of a kind, for so many seconds; True if there is.
+
+        Raises
+        ------
+        InterruptedError
+            if there will be none any more.
+        """
         with self._changed:
-            self._changed.wait_for(lambda: self.stopped or (not self._alone and self._fits(kind)))
+            room = self._changed.wait_for(lambda: self.stopped or (not self._alone and self._fits(kind)), timeout)
             if self.stopped:
                 raise InterruptedError("the run was stopped")
-            self.running.append(kind)
+            if room:
+                self.running.append(kind)
+            return room
 
     def leave(self, kind: str) -> None:
         """A call has ended."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import tempfile
 import threading
@@ -29,6 +30,8 @@ Result = TypeVar("Result")
 POLL = 0.5
 # Seconds to wait for a worker when there is none: a dead one is replaced in some.
 PATIENCE = 120.0
+# Seconds after which a local cluster without any is given new ones: a nanny whose worker dies while it starts gives up.
+REVIVAL = 15.0
 # Of a local cluster.
 SETTINGS = {
     "distributed.nanny.pre-spawn-environ": SINGLE_THREAD,
@@ -48,11 +51,14 @@ class OnDask:
         self._calls: weakref.WeakKeyDictionary[Any, tuple[Any, ...]] = weakref.WeakKeyDictionary()
         workers = client.scheduler_info(n_workers=-1)["workers"]
         self.admission = Admission(len(workers), _capacity_mb(client, workers))
+        self._reviving, self._revived = threading.Lock(), -math.inf
 
     def submit(self, function: Callable[..., Result], *arguments: Any) -> Future[Result]:
         """Start a call on a worker when there is memory for it; if its worker dies, it is made again on another."""
         kind = f"{function.__name__} {getattr(arguments[0], 'product', '') if arguments else ''}"
-        self.admission.enter(kind)
+        seen = time.monotonic()
+        while not self.admission.enter(kind, POLL):
+            _, seen = self._at_work(seen)  # there may be no worker left that could make room
         try:
             future = self.client.submit(function, *arguments, pure=False)
         except BaseException:
@@ -107,11 +113,11 @@ class OnDask:
         finished = threading.Event()
         future.add_done_callback(lambda _: finished.set())
         while not finished.wait(POLL):
-            at_work = self._processing()
-            seen = time.monotonic() if at_work else seen
-            if time.monotonic() - seen > PATIENCE:
+            try:
+                at_work, seen = self._at_work(seen)
+            except PerijoveError:
                 future.cancel()
-                raise PerijoveError(f"the cluster has had no worker for {PATIENCE:g} s")
+                raise
             worker = next((w for w, keys in at_work.items() if key in keys), None)
             if worker != at:  # it has begun, or begun anew because its worker died
                 at, began = worker, time.monotonic()
@@ -126,6 +132,26 @@ class OnDask:
             if self.admission.stopped:
                 raise
             raise SchedulerLostError(f"the Dask scheduler at {self.client.scheduler.address} is gone") from error
+
+    def _at_work(self, seen: float) -> tuple[dict[str, Any], float]:
+        """What every worker does, and when there was one last, `seen` if there is none; raises if that is long ago."""
+        at_work, now = self._processing(), time.monotonic()
+        if at_work:
+            return at_work, now
+        if now - seen > PATIENCE:
+            raise PerijoveError(f"the cluster has had no worker for {PATIENCE:g} s")
+        if now - seen > REVIVAL:
+            self._revive()
+        return at_work, seen
+
+    def _revive(self) -> None:
+        """Start the workers of a local cluster anew, at most once in `REVIVAL` seconds."""
+        with self._reviving:
+            if self.client.cluster is None or time.monotonic() - self._revived < REVIVAL:
+                return
+            self._revived = time.monotonic()
+            self.client.cluster.scale(0)
+            self.client.cluster.scale(self.admission.workers)
 
     def _processing(self) -> dict[str, Any]:
         try:
