@@ -103,9 +103,12 @@ def test_process_killed_at_fifty_moments(raw: Path, store: Path, tmp_path: Path)
             assert status in (0, signal.SIGKILL)
             return status != 0, time.monotonic() - began
 
-        killed_one, takes = run_child(tmp_path / "undisturbed", 600.0)
-        assert not killed_one
-        assert product_bytes(tmp_path / "undisturbed") == whole
+        # The shortest of three: where the first is slow, most kills would come after the end of the others.
+        undisturbed = [tmp_path / f"undisturbed-{k}" for k in range(3)]
+        runs = [run_child(place, 600.0) for place in undisturbed]
+        assert not any(died for died, _ in runs)
+        assert all(product_bytes(place) == whole for place in undisturbed)
+        takes = min(seconds for _, seconds in runs)
         killed = unfinished = 0
         for number in range(50):
             place = tmp_path / f"killed-{number // 5}"
