@@ -245,7 +245,8 @@ def test_prefect_server_killed(raw: Path, store: Path, tmp_path: Path, share: fl
     """A run ends, done or with one message; the next one, with another server, completes."""
     whole = product_bytes(store)
     port = free_port()
-    api = {"PREFECT_API_URL": f"http://127.0.0.1:{port}/api"}
+    # Its client would try for minutes whether the server comes back.
+    api = {"PREFECT_API_URL": f"http://127.0.0.1:{port}/api", "PREFECT_CLIENT_MAX_RETRIES": "1"}
     arguments: list[Any] = ["run", 1, "--instrument", "tally", "--raw", raw, "--workers", "1", "--store"]
     with prefect_server(tmp_path / "home", port) as server:
         process_ = start(*arguments, tmp_path / "s", **api)
