@@ -146,6 +146,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", place], check=False)
 
 
+@pytest.mark.slow
 def test_disk_that_is_full(small_disk: Path, raw: Path, store: Path) -> None:
     """A real one: what fits is made, what does not is named or the run ends; with room again all is as it should be."""
     place, filler = small_disk / "s", small_disk / "filler"

@@ -245,6 +245,7 @@ def test_schedules_of_the_table() -> None:
     assert (times[1] - times[0]).total_seconds() == day
 
 
+@pytest.mark.slow
 def test_port_that_is_taken(tmp_path: Path) -> None:
     import socket
 
