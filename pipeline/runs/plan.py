@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from calibration.library import ALWAYS, Context
+from calibration.entries import ALWAYS
+from calibration.library import Context
 from calibration.tables import Table
 from pipeline import registry
 from pipeline.clock import Sclk, Span
