@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.dataset.netcdf import readable
+from pipeline.dataset.hdf5 import readable
 
 BLOCK = 1 << 20
 # Seconds without a record that are a gap, if the records are not as far apart anyway.
