@@ -69,6 +69,18 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return document
 
 
+def check_keys(where: str, entry: Any, expected: tuple[str, ...]) -> None:
+    """See that an entry is a mapping with exactly these keys; raises CalibrationError."""
+    if not isinstance(entry, dict):
+        raise CalibrationError(f"{where}: a mapping with {', '.join(expected)} is expected")
+    missing = [key for key in expected if key not in entry]
+    if missing:
+        raise CalibrationError(f"{where}: {', '.join(missing)} missing")
+    unknown = [str(key) for key in entry if key not in expected]
+    if unknown:
+        raise CalibrationError(f"{where}: {unknown[0]!r} is not known; {nearest(unknown[0], list(expected))}")
+
+
 def write_yaml(path: Path, document: dict[str, Any]) -> None:
     """Write a document; readers see the old file or the whole new one."""
     text = yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120, default_flow_style=None)
@@ -113,7 +125,14 @@ def read_array(value: Any, ndim: int, folder: Path, *, utc: bool = False) -> Arr
     raise CalibrationError(f"{value!r}: {{csv: FILE}}, with column, or {{netcdf: FILE, variable: NAME}} is expected")
 
 
-def files_of(value: Any) -> list[str]:
+def array_files(path: Path) -> set[str]:
+    """Names of the files beside a table's that its arrays stand in; raises CalibrationError."""
+    entries = read_yaml(path).get("quantities")
+    values = entries.values() if isinstance(entries, dict) else ()
+    return {f for e in values if isinstance(e, dict) for k in ("value", "uncertainty") for f in _files_of(e.get(k))}
+
+
+def _files_of(value: Any) -> list[str]:
     """Names of the files that a quantity's value or uncertainty stands in."""
     return [str(value[k]) for k in ("csv", "netcdf") if k in value] if isinstance(value, dict) else []
 

@@ -26,24 +26,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from calibration.files import read_yaml, write_yaml
-from calibration.tables import Table, array_files
-from pipeline.clock import Span, format_utc, parse_utc
+from calibration.entries import ALWAYS, Entry, cut_into, entries_of, of_folder, span_of, text_of, utc_of
+from calibration.files import array_files, read_yaml, write_yaml
+from calibration.tables import Table
+from pipeline.clock import Span
 from pipeline.errors import CalibrationError, UsageError, nearest
 
 DEFAULT = "default"
-ALWAYS = Span(-math.inf, math.inf)
 _ALIAS = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 _HASH = re.compile(r"[0-9a-f]{8,64}")
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A table and when it holds; `hash` is what a certified context says of it."""
-
-    span: Span
-    path: Path
-    hash: str | None = None
 
 
 class Library:
@@ -77,7 +68,7 @@ class Library:
         CalibrationError : its file, or a folder's ``context.yaml``, is malformed, or two tables hold at once.
         """
         if name == DEFAULT:
-            parts = [_of_folder(instrument, folder) for instrument, folder in self.folders.items()]
+            parts = [of_folder(instrument, folder) for instrument, folder in self.folders.items()]
             return Context(self, DEFAULT, {name: entries for part in parts for name, entries in part.items()})
         files = self._certified()
         found = [p for p in files if _HASH.fullmatch(name) and p.stem.startswith(name)] or [
@@ -96,7 +87,7 @@ class Library:
     def _read_context(self, path: Path) -> Context:
         document = read_yaml(path)
         tables = path.parent.parent / "tables"
-        entries = _entries(path, document, lambda e: (tables / f"{e['table']}.yaml", str(e["table"])), "table")
+        entries = entries_of(path, document, lambda e: (tables / f"{e['table']}.yaml", str(e["table"])), "table")
         words = {key: str(document.get(key) or "") for key in ("alias", "base", "comment")}
         context = Context(self, words["alias"], entries, words["base"], words["comment"])
         if context.hash != path.stem:
@@ -157,7 +148,7 @@ class Library:
         self._need_store()
         if not _ALIAS.fullmatch(alias) or _HASH.fullmatch(alias) or alias == DEFAULT:
             raise CalibrationError(f"{alias!r} cannot name a context: letters, digits and _ . - only, not a hash")
-        span = _span(_utc(-math.inf if first is None else first), _utc(math.inf if last is None else last))
+        span = span_of(utc_of(-math.inf if first is None else first), utc_of(math.inf if last is None else last))
         before = self.context(base)
         entries = dict(before.entries)
         for table in tables:
@@ -166,7 +157,7 @@ class Library:
                 raise CalibrationError(f"context {before.alias} has no table {name}; {nearest(name, list(entries))}")
             if entries[name] is not before.entries[name]:
                 raise CalibrationError(f"table {name} is given twice")
-            entries[name] = _cut(name, before.entries[name], Entry(span, self.keep(table), table.hash))
+            entries[name] = cut_into(name, before.entries[name], Entry(span, self.keep(table), table.hash))
         entries = {name: tuple(self._kept(entry) for entry in chosen) for name, chosen in entries.items()}
         context = Context(self, alias, entries, before.hash, comment)
         same = [path for path in self._certified() if read_yaml(path).get("alias") == alias]
@@ -204,8 +195,8 @@ class Library:
         return [
             {
                 "name": name,
-                "start": _utc(span.start),
-                "stop": _utc(span.stop),
+                "start": utc_of(span.start),
+                "stop": utc_of(span.stop),
                 "pedigree": table.worst_pedigree,
                 "title": table.title,
                 "hash": table.hash,
@@ -243,7 +234,7 @@ class Context:
         """What a certified context's file says."""
         tables = {
             name: [
-                {"table": self._hash(e), "start": _utc(e.span.start), "stop": _utc(e.span.stop)}
+                {"table": self._hash(e), "start": utc_of(e.span.start), "stop": utc_of(e.span.stop)}
                 for e in self.entries[name]
             ]
             for name in sorted(self.entries)
@@ -273,8 +264,8 @@ class Context:
             near = [e.span for e in chosen if e.span.stop <= gap.start][-1:]
             near += [e.span for e in chosen if e.span.start >= gap.stop][:1]
             raise CalibrationError(
-                f"context {self.alias}: no table {folder}.{name} holds {_text(gap)}; "
-                f"the nearest holds {' or '.join(map(_text, near))}"
+                f"context {self.alias}: no table {folder}.{name} holds {text_of(gap)}; "
+                f"the nearest holds {' or '.join(map(text_of, near))}"
             )
         return [(self.library.read(e), e.span) for e in inside]
 
@@ -296,7 +287,7 @@ def audit(folder: Path) -> list[str]:
     than its own, tables of several instruments, files that nothing refers to.
     """
     try:
-        entries = _of_folder("", folder)
+        entries = of_folder("", folder)
     except CalibrationError as error:
         return [str(error)]
     problems: list[str] = []
@@ -306,7 +297,7 @@ def audit(folder: Path) -> list[str]:
         name = full.lstrip(".")
         for a, b in itertools.pairwise(chosen):
             if a.span.stop < b.span.start:
-                problems.append(f"{folder}: no table {name} holds {_text(Span(a.span.stop, b.span.start))}")
+                problems.append(f"{folder}: no table {name} holds {text_of(Span(a.span.stop, b.span.start))}")
         for path in {entry.path for entry in chosen}:
             used.add(path.name)
             try:
@@ -322,81 +313,3 @@ def audit(folder: Path) -> list[str]:
         problems.append(f"{folder}: tables of several instruments: {', '.join(sorted(instruments))}")
     stray = sorted(p.name for p in folder.iterdir() if p.is_file() and p.suffix != ".md" and p.name not in used)
     return problems + [f"{folder / name}: nothing refers to it" for name in stray]
-
-
-def _of_folder(instrument: str, folder: Path) -> dict[str, tuple[Entry, ...]]:
-    path = folder / "context.yaml"
-    entries = _entries(path, read_yaml(path), lambda e: (folder / str(e["file"]), None), "file")
-    return {f"{instrument}.{name}": chosen for name, chosen in entries.items()}
-
-
-def _entries(path: Path, document: dict[str, Any], place: Any, key: str) -> dict[str, tuple[Entry, ...]]:
-    """Entries of a context's document, sorted; raises CalibrationError for what is malformed or overlaps."""
-    tables = document.get("tables")
-    if not isinstance(tables, dict) or not all(isinstance(chosen, list) and chosen for chosen in tables.values()):
-        raise CalibrationError(f"{path}: tables: a mapping of names to lists of entries is expected")
-    found = {}
-    for name, chosen in tables.items():
-        where = f"{path}, table {name}"
-        entries = []
-        for entry in chosen:
-            if (
-                not isinstance(entry, dict)
-                or not isinstance(entry.get(key), str)
-                or set(entry) - {key, "start", "stop"}
-            ):
-                raise CalibrationError(f"{where}: {entry!r}: {key}, start and stop are expected")
-            try:
-                entries.append(Entry(_span(entry.get("start"), entry.get("stop")), *place(entry)))
-            except CalibrationError as error:
-                raise CalibrationError(f"{where}: {error}") from error
-        entries.sort(key=lambda e: e.span)
-        for a, b in itertools.pairwise(entries):
-            if a.span.stop > b.span.start:
-                raise CalibrationError(f"{where}: one holds {_text(a.span)}, another {_text(b.span)}")
-        found[str(name)] = tuple(entries)
-    return found
-
-
-def _cut(name: str, old: tuple[Entry, ...], new: Entry) -> tuple[Entry, ...]:
-    """Entries with the new one cut into the one it lies in, or in a hole between them."""
-    touched = [e for e in old if e.span.overlaps(new.span)]
-    if touched and not (touched[0].span.start <= new.span.start and new.span.stop <= touched[0].span.stop):
-        holds = " and ".join(_text(e.span) for e in touched)
-        raise CalibrationError(
-            f"table {name} cannot hold {_text(new.span)}: the base has one that holds {holds}; "
-            "certify it for each of these, or for what they leave free, by itself"
-        )
-    rest = [e for e in old if e not in touched]
-    for e in touched:
-        for start, stop in ((e.span.start, new.span.start), (new.span.stop, e.span.stop)):
-            if start < stop:
-                rest.append(Entry(Span(start, stop), e.path, e.hash))
-    return tuple(sorted([*rest, new], key=lambda e: e.span))
-
-
-def _span(start: Any, stop: Any) -> Span:
-    """Interval between two UTC texts, None for no end."""
-    ends = []
-    for text, open_end in ((start, -math.inf), (stop, math.inf)):
-        try:
-            if text is not None and not isinstance(text, str):
-                raise ValueError("UTC text is expected")
-            ends.append(open_end if text is None else float(parse_utc(text)))
-        except ValueError as error:
-            raise CalibrationError(f"{text!r}: {error}") from error
-    if not ends[0] < ends[1]:
-        raise CalibrationError(f"it ends ({stop}) before it begins ({start})")
-    return Span(*ends)
-
-
-def _utc(et: float) -> str | None:
-    # Microseconds are ten times coarser than et in a float: text and et give each other back.
-    return str(format_utc(et, 6)) if math.isfinite(et) else None
-
-
-def _text(span: Span) -> str:
-    start, stop = _utc(span.start), _utc(span.stop)
-    if start is None and stop is None:
-        return "always"
-    return " ".join(([f"from {start}"] if start else []) + ([f"until {stop}"] if stop else []))

@@ -37,7 +37,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 
-from calibration.files import Array, files_of, read_array, read_yaml, write_netcdf, write_yaml
+from calibration.files import Array, check_keys, read_array, read_yaml, write_netcdf, write_yaml
 from pipeline.clock import parse_utc, utc_to_et
 from pipeline.errors import CalibrationError, nearest
 
@@ -149,7 +149,7 @@ class Table:
         """
         path = Path(path)
         document = read_yaml(path)
-        _check_keys(f"{path}", document, ("instrument", "name", "title", "quantities"))
+        check_keys(f"{path}", document, ("instrument", "name", "title", "quantities"))
         given = document["quantities"]
         if not isinstance(given, dict) or not given:
             raise CalibrationError(f"{path}: quantities: a mapping of names to quantities is expected")
@@ -361,16 +361,9 @@ class Table:
         return dataclasses.replace(self, quantities=drawn)
 
 
-def array_files(path: Path) -> set[str]:
-    """Names of the files beside a table's that its arrays stand in; raises CalibrationError."""
-    entries = read_yaml(path).get("quantities")
-    values = entries.values() if isinstance(entries, dict) else ()
-    return {f for e in values if isinstance(e, dict) for k in ("value", "uncertainty") for f in files_of(e.get(k))}
-
-
 def _quantity(path: Path, name: str, entry: Any) -> Quantity:
     where = f"{path}, quantity {name}"
-    _check_keys(where, entry, _KEYS)
+    check_keys(where, entry, _KEYS)
     dims = entry["dims"]
     if not isinstance(dims, list):
         raise CalibrationError(f"{where}: dims is {dims!r}, a list of names is expected")
@@ -382,17 +375,6 @@ def _quantity(path: Path, name: str, entry: Any) -> Quantity:
         return Quantity(value=value, dims=tuple(dims), uncertainty=uncertainty, name=name, **rest)
     except CalibrationError as error:
         raise CalibrationError(f"{where}: {error}") from error
-
-
-def _check_keys(where: str, entry: Any, expected: tuple[str, ...]) -> None:
-    if not isinstance(entry, dict):
-        raise CalibrationError(f"{where}: a mapping with {', '.join(expected)} is expected")
-    missing = [key for key in expected if key not in entry]
-    if missing:
-        raise CalibrationError(f"{where}: {', '.join(missing)} missing")
-    unknown = [str(key) for key in entry if key not in expected]
-    if unknown:
-        raise CalibrationError(f"{where}: {unknown[0]!r} is not known; {nearest(unknown[0], list(expected))}")
 
 
 def _et(times: Times) -> Array:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -20,8 +19,9 @@ from pipeline.errors import InputError, PerijoveError, UsageError, nearest
 from pipeline.instrument import Granule, RawFormat
 from pipeline.passes import pass_of
 from pipeline.runs.compare import compare_runs
+from pipeline.runs.discover import patterns
 from pipeline.runs.execute import Executor, InProcess
-from pipeline.runs.listing import et_of, library_of
+from pipeline.runs.listing import et_of
 from pipeline.runs.mission import requests_of_all
 from pipeline.runs.record import absent_entry, product_entry
 from pipeline.runs.run import Request, Session, carry_out, prepare, with_executor
@@ -40,9 +40,9 @@ def open_raw(path: Path) -> xr.Dataset:
 def _granules(files: Iterable[Path]) -> Iterator[tuple[RawFormat, Granule]]:
     """Granules that files stand for, with their format; raises InputError if none of a file's formats can open it."""
     clock = Sclk.default()
-    forms = [form for instrument in registry.available() for form in instrument.formats]
+    forms = patterns(registry.available())
     for path in files:
-        known = [f for f in forms if re.fullmatch(f.pattern, path.name, re.IGNORECASE)]
+        known = [f for p, f in forms if p.fullmatch(path.name)]
         for form in known:
             try:
                 yield form, form.open(path, clock)
@@ -67,7 +67,7 @@ def table(instrument: str, name: str, time: str | float, context: str, store: st
     """See `perijove.table`."""
     et = et_of(time) if isinstance(time, str) else float(time)
     registry.load(instrument)
-    library = library_of(Path(store or default_store()))
+    library = registry.library(Path(store or default_store()))
     return library.context(context).select(instrument, name, Span(et, float(np.nextafter(et, np.inf))))[0][0]
 
 

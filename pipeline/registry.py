@@ -12,7 +12,9 @@ import pkgutil
 from contextlib import suppress
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 
+from calibration.library import Library
 from pipeline.errors import PerijoveError, UsageError, nearest
 from pipeline.instrument import Instrument, ProductType
 
@@ -68,6 +70,11 @@ def available() -> list[Instrument]:
         with suppress(PluginError):
             found.append(load(name))
     return found
+
+
+def library(store: Path) -> Library:
+    """The tables of all instruments, with the contexts certified in a store."""
+    return Library({i.name: i.tables for i in available()}, store)
 
 
 def product_type(name: str) -> tuple[Instrument, ProductType]:

@@ -42,7 +42,7 @@ def archive_pds3(store: Store, run_name: str | None, options: Options) -> dict[s
         raise UsageError(f"no instrument of run {record['run']} has a form with PDS3 labels")
     if not record["geometry"]:
         raise StoreError(f"run {record['run']} has no geometry, which the files need")
-    geometry = Geometry.from_dataset(netcdf.open_geometry(store.root / record["geometry"]))
+    geometry = Geometry.from_dataset(netcdf.open_product(store.root / record["geometry"]))
     clock = clock_of(Path(record["kernels"]) if record["kernels"] else None)
     bundles: list[dict[str, Any]] = []
     for name in options.instruments or tuple(able):

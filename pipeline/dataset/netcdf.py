@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -30,14 +29,22 @@ from numpy.typing import NDArray
 
 from pipeline.clock import Span
 from pipeline.dataset.check import stored
+from pipeline.dataset.hdf5 import (
+    EPOCH,
+    TIME_ATTRS,
+    attributes_of,
+    coordinates_of,
+    decode,
+    dims_of,
+    readable,
+    variables_of,
+)
 from pipeline.dataset.schema import Schema
-from pipeline.errors import PerijoveError, StoreError
+from pipeline.errors import StoreError
+from pipeline.files import aside
 
 CONVENTIONS = "CF-1.11"
-TIME_ATTRS = {"units": "nanoseconds since 2000-01-01 00:00:00", "calendar": "standard"}
-EPOCH = np.datetime64("2000-01-01T00:00:00", "ns")
 FILTER = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
-HIDDEN = {"CLASS", "NAME", "DIMENSION_LIST", "REFERENCE_LIST"}
 # A chunk is what a reader must decompress to get at one value.
 CHUNK_BYTES = 4 << 20
 # Records per chunk where nobody says.
@@ -103,7 +110,7 @@ def _write(path: Path, dataset: xr.Dataset, attrs: Mapping[str, Any], rows: int)
     layouts, loose = _with_coordinates(dataset, [layout for layout, _ in encoded])
     if loose:
         attrs = {**attrs, "coordinates": loose}
-    with _aside(path) as file:
+    with _new_file(path) as file:
         _create(file, layouts, attrs, rows)
         for layout, values in encoded:
             target = file[layout.name]
@@ -169,14 +176,11 @@ def _rows(dataset: h5py.Dataset) -> int:
 
 
 @contextmanager
-def _aside(path: Path) -> Iterator[h5py.File]:
+def _new_file(path: Path) -> Iterator[h5py.File]:
     """A new HDF5 file beside `path`, synced and renamed to it if all went well, removed if not."""
-    # Not *.nc: what is unfinished must not be taken for a product.
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
-        with h5py.File(part, "w", track_order=True, rdcc_nbytes=0) as file:
+        with aside(path) as part, h5py.File(part, "w", track_order=True, rdcc_nbytes=0) as file:
             yield file
-        _settle(part, path)
     except (OSError, RuntimeError) as error:
         # HDF5 puts a report in place of the system's words; closing a file on a full disk it raises a RuntimeError.
         told = re.search(r"errno = (\d+)", str(error))
@@ -184,15 +188,6 @@ def _aside(path: Path) -> Iterator[h5py.File]:
         if number is None and not isinstance(error, OSError):
             raise
         raise StoreError(f"{path} cannot be written: {os.strerror(number) if number else error}") from error
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _settle(part: Path, path: Path) -> None:
-    """Sync a finished file and give it its name."""
-    with part.open("rb") as file:
-        os.fsync(file.fileno())
-    part.replace(path)
 
 
 # Joining
@@ -212,7 +207,7 @@ def assemble(path: Path, segments: Sequence[Path], schema: Schema, attrs: Mappin
         if the segments do not belong together, naming the variable, or the file cannot be written.
     """
     layouts, lengths = _common_layout(segments, schema.index)
-    with _aside(path) as file:
+    with _new_file(path) as file:
         _create(file, layouts, {**attrs, **_counts(segments)}, schema.chunk)
         for layout in layouts:
             target = file[layout.name]
@@ -226,9 +221,8 @@ def _common_layout(segments: Sequence[Path], index: str | None) -> tuple[list[_L
     """Layout of the whole, and the number of records of each segment."""
     with readable(segments[0]), h5py.File(segments[0]) as file:
         layouts = [
-            _Layout(name, _dims(part), part.shape, part.dtype, _attributes(part))
-            for name, part in file.items()
-            if not _only_a_dimension(part)
+            _Layout(name, dims_of(part), part.shape, part.dtype, attributes_of(part))
+            for name, part in variables_of(file).items()
         ]
     if index is None:
         if len(segments) > 1:
@@ -328,79 +322,24 @@ def open_product(path: Path, span: Span | None = None) -> xr.Dataset:
         rows: dict[str, slice] = {}
         if span is not None and "et" in file:
             start, stop = np.searchsorted(file["et"][()], [span.start, span.stop])
-            rows[_dims(file["et"])[0]] = slice(int(start), int(stop))
-        variables = {name: _decode(part, rows) for name, part in file.items() if not _only_a_dimension(part)}
-        attrs = _attributes(file)
-        named = {n for part in (file, *file.values()) for n in str(part.attrs.get("coordinates", "")).split()}
+            rows[dims_of(file["et"])[0]] = slice(int(start), int(stop))
+        variables = {name: decode(part, rows) for name, part in variables_of(file).items()}
+        attrs = attributes_of(file)
         attrs.pop("coordinates", None)
-        return xr.Dataset(variables, attrs=attrs).set_coords(named)
-
-
-def _only_a_dimension(part: h5py.Dataset) -> bool:
-    return bytes(part.attrs.get("NAME", b"")).startswith(b"This is a netCDF dimension but not a netCDF variable")
-
-
-def _dims(part: h5py.Dataset) -> tuple[str, ...]:
-    """Names of the dimensions: those of the scales that netCDF attaches, or its own where it is a scale itself."""
-    if "DIMENSION_LIST" not in part.attrs:
-        return (part.name[1:],)[: part.ndim]
-    return tuple(part.file[scales[0]].name[1:] for scales in part.attrs["DIMENSION_LIST"])
-
-
-def _decode(part: h5py.Dataset, rows: Mapping[str, slice]) -> xr.Variable:
-    """A variable in memory, of these rows along those dimensions; read by h5py: xarray takes 4 ms for each."""
-    dims = _dims(part)
-    values = (part.asstr() if part.dtype.kind == "O" else part)[tuple(rows.get(d, slice(None)) for d in dims)]
-    attrs = _attributes(part)
-    attrs.pop("coordinates", None)
-    if attrs.items() >= TIME_ATTRS.items():
-        values = EPOCH + np.asarray(values).astype("timedelta64[ns]")
-        attrs = {name: value for name, value in attrs.items() if name not in TIME_ATTRS}
-    return xr.Variable(dims, values, attrs)
-
-
-def _attributes(part: h5py.File | h5py.Dataset) -> dict[str, Any]:
-    """Attributes without those that HDF5 and netCDF keep for themselves."""
-    attrs = {}
-    for name in part.attrs:
-        if name not in HIDDEN and not name.startswith("_"):
-            value = part.attrs[name]
-            attrs[str(name)] = value[0] if np.shape(value) == (1,) else value
-    return attrs
-
-
-def open_geometry(path: Path) -> xr.Dataset:
-    """The geometry of a pass as `write_dataset` wrote it, in memory; raises StoreError."""
-    return open_product(path)
+        return xr.Dataset(variables, attrs=attrs).set_coords(coordinates_of(file))
 
 
 def read_attrs(path: Path) -> dict[str, Any]:
     """Attributes of the dataset in a file, without reading it; raises StoreError."""
     with readable(path), h5py.File(path) as file:
-        return _attributes(file)
+        return attributes_of(file)
 
 
 def export(source: Path, target: Path) -> None:
     """Copy a product to `target`: its file is a plain CF file already; raises StoreError."""
     read_attrs(source)
-    part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
-        shutil.copyfile(source, part)
-        _settle(part, target)
+        with aside(target) as part:
+            shutil.copyfile(source, part)
     except OSError as error:
         raise StoreError(f"{target} cannot be written: {error.strerror}") from error
-    finally:
-        part.unlink(missing_ok=True)
-
-
-@contextmanager
-def readable(path: Path) -> Iterator[None]:
-    """Turn whatever the libraries raise on a file that is not whole into one error that names it."""
-    if not path.is_file():
-        raise StoreError(f"{path}: there is no such file")
-    try:
-        yield
-    except PerijoveError:
-        raise
-    except Exception as error:
-        raise StoreError(f"{path}: no product of this project, or damaged ({error})") from error

@@ -13,14 +13,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from pipeline.dataset.netcdf import (
-    TIME_ATTRS,
-    _attributes,
-    _decode,
-    _dims,
-    _only_a_dimension,
-    readable,
-)
+from pipeline.dataset.hdf5 import TIME_ATTRS, attributes_of, coordinates_of, decode, dims_of, readable, variables_of
 
 
 @dataclass(frozen=True)
@@ -79,10 +72,10 @@ def open_parts(path: Path) -> Iterator[tuple[list[Part], dict[str, Any]]]:
     Together they are what `netcdf.open_product` returns at once.
     """
     with readable(path), h5py.File(path) as file:
-        named = {n for part in (file, *file.values()) for n in str(part.attrs.get("coordinates", "")).split()}
-        attrs = _attributes(file)
+        named = coordinates_of(file)
+        attrs = attributes_of(file)
         attrs.pop("coordinates", None)
-        parts = [_part(name, part, named) for name, part in file.items() if not _only_a_dimension(part)]
+        parts = [_part(name, part, named) for name, part in variables_of(file).items()]
         yield parts, attrs
 
 
@@ -94,7 +87,7 @@ def ends(path: Path) -> tuple[float, float] | None:
 
 
 def _part(name: str, part: h5py.Dataset, named: set[str]) -> Part:
-    dims, attrs = _dims(part), _attributes(part)
+    dims, attrs = dims_of(part), attributes_of(part)
     attrs.pop("coordinates", None)
     dtype = np.dtype(object) if part.dtype.kind == "O" else part.dtype
     if attrs.items() >= TIME_ATTRS.items():
@@ -103,7 +96,7 @@ def _part(name: str, part: h5py.Dataset, named: set[str]) -> Part:
 
     def read(start: int, stop: int) -> NDArray[Any]:
         rows = {dims[0]: slice(start, stop)} if dims else {}
-        return np.asarray(_decode(part, rows).values)
+        return np.asarray(decode(part, rows).values)
 
     rows = part.chunks[0] if part.chunks else 1
     return Part(name, dims, part.shape, dtype, attrs, name in named or name in dims, read, rows)

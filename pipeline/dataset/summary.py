@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.dataset.netcdf import readable
+from pipeline.dataset.hdf5 import readable
 
 BLOCK = 1 << 20
 # Seconds without a record that are a gap, if the records are not as far apart anyway.
@@ -75,14 +74,3 @@ def stretches(et: NDArray[np.float64]) -> list[list[float]]:
         cuts = np.sort(np.argsort(steps, kind="stable")[-(PIECES - 1) :])
     starts, stops = np.append(0, cuts + 1), np.append(cuts, et.size - 1)
     return [[float(et[a]), float(et[b])] for a, b in zip(starts, stops, strict=True)]
-
-
-def merged(spans: list[list[float]]) -> list[list[float]]:
-    """The same times as stretches in order that do not touch."""
-    joined: list[list[Any]] = []
-    for start, stop in sorted(spans):
-        if joined and start <= joined[-1][1]:
-            joined[-1][1] = max(joined[-1][1], stop)
-        else:
-            joined.append([start, stop])
-    return joined

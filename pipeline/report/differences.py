@@ -6,7 +6,7 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.runs.store import write_aside
+from pipeline.files import write_aside
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,9 +10,10 @@ from pipeline import registry
 from pipeline.dataset import netcdf
 from pipeline.dataset.summary import flag_shares, flag_text
 from pipeline.errors import StoreError
+from pipeline.files import write_aside
 from pipeline.passes import get_pass
 from pipeline.runs.pictures import Picture, pictures_of, render
-from pipeline.runs.store import Store, write_aside
+from pipeline.runs.store import Store
 from pipeline.runs.summary import absent, missing, sentence
 
 STYLE = Path(__file__).with_name("page.css").read_text()

@@ -25,11 +25,12 @@ from typing import Any
 from pipeline import registry
 from pipeline.clock import Sclk
 from pipeline.errors import InputError, StoreError
+from pipeline.files import copy_checked, write_aside
 from pipeline.instrument import Granule
 from pipeline.passes import pass_of
 from pipeline.runs.discover import files_below, open_granule, patterns
 from pipeline.runs.granules import Opener
-from pipeline.runs.store import Store, copy_checked, write_aside
+from pipeline.runs.store import Store
 
 FOLDER = "arrived"
 RECORD = "delivery.json"

@@ -23,10 +23,11 @@ from pipeline.dataset import check, netcdf
 from pipeline.dataset.context import add_context
 from pipeline.dataset.summary import covers, flag_shares
 from pipeline.errors import CalibrationError, InputError, PerijoveError, SchedulerLostError, WorkerLostError
+from pipeline.files import file_sha256
 from pipeline.geometry import Geometry
 from pipeline.instrument import Granule, Instrument, Step
 from pipeline.passes import get_pass
-from pipeline.runs.keys import canonical, file_sha256
+from pipeline.runs.keys import canonical
 from pipeline.runs.monitor import forget_peak, peak_mb
 from pipeline.runs.plan import Input, Plan, Planned
 from pipeline.runs.store import Store
@@ -207,7 +208,7 @@ def _load_table(path: Path) -> Table:
 
 @lru_cache(maxsize=2)
 def _load_geometry(path: Path) -> Geometry:
-    return Geometry.from_dataset(netcdf.open_geometry(path))
+    return Geometry.from_dataset(netcdf.open_product(path))
 
 
 def _geometry(job: SegmentJob) -> Geometry:

@@ -50,4 +50,4 @@ def geometry_of(pass_: Pass, spans: Sequence[Span], kernels: Path | None, store:
             made.attrs["made_kernels"] = "\n".join(f"{name} {digest}" for name, digest in hashes)
         path.parent.mkdir(parents=True, exist_ok=True)
         netcdf.write_dataset(path, made, {})
-    return Geometry.from_dataset(netcdf.open_geometry(path)), path
+    return Geometry.from_dataset(netcdf.open_product(path)), path

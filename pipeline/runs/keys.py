@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from pathlib import Path
 from typing import Any
-
-from pipeline.errors import InputError
 
 Recipe = dict[str, Any]
 
@@ -36,15 +33,6 @@ def canonical(document: Any) -> bytes:
 def key_of(recipe: Recipe) -> str:
     """Key of the product a recipe describes: 64 hexadecimal digits."""
     return hashlib.sha256(canonical(recipe)).hexdigest()
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's content; raises InputError if it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise InputError(path, f"cannot be read: {error.strerror}") from error
 
 
 def why(new: Recipe, old: Recipe | None) -> list[dict[str, Any]]:

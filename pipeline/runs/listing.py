@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from calibration.library import Library
 from calibration.tables import Table
 from pipeline import registry
 from pipeline.clock import format_utc, parse_utc
@@ -25,11 +24,6 @@ def et_of(utc: str) -> float:
         raise UsageError(str(error)) from error
 
 
-def library_of(store: Path) -> Library:
-    """All instruments' tables, with the contexts certified in a store."""
-    return Library({i.name: i.tables for i in registry.available()}, store)
-
-
 def listing(what: str, store: Path, context: str) -> list[dict[str, Any]]:
     """Rows of one kind: passes, instruments, products, runs, tables or contexts."""
     if what == "passes":
@@ -42,7 +36,7 @@ def listing(what: str, store: Path, context: str) -> list[dict[str, Any]]:
         return _runs(Store(store))
     if what == "arrivals":
         return _arrivals(Store(store))
-    library = library_of(store)
+    library = registry.library(store)
     if what == "contexts":
         return library.list_contexts()
     return library.list_tables(library.context(context))
@@ -123,7 +117,7 @@ def show_table(name: str, time: str | None, context: str, store: Path) -> dict[s
     if not table:
         raise UsageError(f"{name!r}: a table is named instrument.name, or by its file")
     et = None if time is None else et_of(time)
-    chosen = library_of(store).context(context)
+    chosen = registry.library(store).context(context)
     if name not in chosen.entries:
         raise UsageError(f"no table {name!r} in context {chosen.alias}; {nearest(name, list(chosen.entries))}")
     entries = [
@@ -162,7 +156,7 @@ def certify_tables(
     """Certify tables into a new context of the store."""
     Store(store).prepare()
     first, last = (None if t is None else et_of(t) for t in (start, stop))
-    context = library_of(store).certify(
+    context = registry.library(store).certify(
         [Table.read(f) for f in files], first, last, alias=alias, base=base, comment=comment
     )
     return {"context": context.alias, "hash": context.hash}

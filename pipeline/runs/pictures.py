@@ -20,11 +20,12 @@ from typing import Any
 from pipeline import registry
 from pipeline.dataset import netcdf
 from pipeline.errors import PerijoveError
+from pipeline.files import write_aside
 from pipeline.instrument import Quicklook
 from pipeline.runs.execute import Executor
 from pipeline.runs.fingerprint import sources
 from pipeline.runs.keys import canonical
-from pipeline.runs.store import PICTURES, Identity, Store, write_aside
+from pipeline.runs.store import PICTURES, Identity, Store
 
 DPI = 110
 DIGITS = 12

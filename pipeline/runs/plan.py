@@ -5,10 +5,7 @@ Inputs enter a product's recipe by key, so the whole plan is known before anythi
 
 from __future__ import annotations
 
-import bisect
-import itertools
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,17 +13,19 @@ from typing import Any
 
 import numpy as np
 
-from calibration.library import ALWAYS, Context
+from calibration.entries import ALWAYS
+from calibration.library import Context
 from calibration.tables import Table
 from pipeline import registry
 from pipeline.clock import Sclk, Span
-from pipeline.errors import CalibrationError, UsageError, nearest
+from pipeline.errors import CalibrationError
 from pipeline.geometry import Geometry
 from pipeline.instrument import Granule, Instrument, Need, ProductType, Step
 from pipeline.passes import Pass
 from pipeline.runs.discover import Discovery
 from pipeline.runs.fingerprint import code_part
 from pipeline.runs.keys import Recipe, canonical, key_of, why
+from pipeline.runs.segments import hull, segments_of
 from pipeline.runs.store import Identity, Store
 
 # Geometry is hashed and handed over with this margin in seconds beyond the segment and its halo: light time within
@@ -111,23 +110,6 @@ class Selection:
     source: str | None
     context: Context
     parameters: dict[str, dict[str, Any]]
-
-
-def resolve_parameters(instruments: Iterable[Instrument], settings: dict[str, str]) -> dict[str, dict[str, Any]]:
-    """Values of ``--set`` by product type and parameter; raises UsageError offering the nearest names."""
-    steps = [s for i in instruments for p in i.products for s in i.steps_for(p.name)]
-    known = {f"{s.produces}.{p.name}": p for s in steps for p in s.parameters}
-    resolved: dict[str, dict[str, Any]] = {}
-    for name, text in settings.items():
-        if name not in known:
-            raise UsageError(f"no parameter {name!r}; {nearest(name, list(known))}")
-        try:
-            value = known[name].parse(text)
-        except ValueError as error:
-            raise UsageError(f"{name}: {error}") from error
-        product, parameter = name.rsplit(".", 1)
-        resolved.setdefault(product, {})[parameter] = value
-    return resolved
 
 
 def ordered_types(selection: Selection) -> list[str]:
@@ -250,7 +232,7 @@ class _Planner:
         for granule in self.discovery.of(step.raw):
             unit = {"granule": granule.id, "group": granule.group or granule.id, "pass": ""}[product.unit]
             units.setdefault(unit, []).append(granule)
-        return {u: (tuple(g), _hull(Span(x.start, x.stop) for x in g)) for u, g in units.items()}
+        return {u: (tuple(g), hull(Span(x.start, x.stop) for x in g)) for u, g in units.items()}
 
     def _units_of_inputs(self, step: Step, product: ProductType) -> dict[str, Unit]:
         """Units of a step without raw data: those of the first input that is there, required ones first."""
@@ -262,7 +244,7 @@ class _Planner:
             planned = self.done.get(need.name, {})
             if planned and product.unit == "pass":
                 granules = tuple(g for p in planned.values() for g in p.granules)
-                return {"": (granules, _hull(p.span for p in planned.values()))}
+                return {"": (granules, hull(p.span for p in planned.values()))}
             if planned and registry.product_type(need.name)[1].unit == product.unit:
                 return {unit: (p.granules, p.span) for unit, p in planned.items()}
         return {}
@@ -280,13 +262,13 @@ class _Planner:
 
     def _add_unit(self, instrument: Instrument, product: ProductType, step: Step, unit: str, made_from: Unit) -> None:
         identity = Identity(product.name, self.pass_.number, unit)
-        granules, hull = made_from
+        granules, whole = made_from
         window = self.selection.window
-        if str(identity) in self.failed or (window is not None and not hull.overlaps(window)):
+        if str(identity) in self.failed or (window is not None and not whole.overlaps(window)):
             return
         try:
-            tables = {n.argument: self._tables(n, step, hull) for n in step.needs if n.kind == "table"}
-            segments, cut = self._segments(product, step, hull, granules, tables)
+            tables = {n.argument: self._tables(n, step, whole) for n in step.needs if n.kind == "table"}
+            segments, cut = segments_of(product, step, whole, granules, tables, window)
             if not segments:
                 return
             inputs = {n.argument: self._input(n, unit) for n in step.needs if n.kind in ("product", "products")}
@@ -337,39 +319,14 @@ class _Planner:
             return f"needs {failed or blocked}, which {'failed' if failed else 'is blocked'}"
         return f"needs {need.name}, for which there are no raw data"
 
-    def _tables(self, need: Need, step: Step, hull: Span) -> list[tuple[Table, Span]]:
+    def _tables(self, need: Need, step: Step, span: Span) -> list[tuple[Table, Span]]:
         folder, name = need.name.split(".", 1)
         if step.over == "unit":
             # A unit computed whole takes the table valid at its middle.
-            middle = (hull.start + hull.stop) / 2
+            middle = (span.start + span.stop) / 2
             selected = self.selection.context.select(folder, name, Span(middle, math.nextafter(middle, math.inf)))
             return [(selected[0][0], ALWAYS)]
-        return self.selection.context.select(folder, name, hull)
-
-    def _segments(
-        self,
-        product: ProductType,
-        step: Step,
-        hull: Span,
-        granules: tuple[Granule, ...],
-        tables: dict[str, list[tuple[Table, Span]]],
-    ) -> tuple[tuple[Span, ...], list[float] | str]:
-        """Segments that hold data and overlap the window, and what of the window enters the key."""
-        if step.over == "unit" or product.segment is None:
-            return (hull,), "all"
-        window, length = self.selection.window, product.segment
-        edges = {length * k for k in range(math.floor(hull.start / length), math.ceil(hull.stop / length) + 1)}
-        edges |= {s.start for chosen in tables.values() for _, s in chosen if hull.start < s.start < hull.stop}
-        occupied = _merged([Span(g.start, g.stop) for g in granules] or [hull])
-        starts = [o.start for o in occupied]
-        segments = []
-        for segment in itertools.starmap(Span, itertools.pairwise(sorted(edges))):
-            before = bisect.bisect_left(starts, segment.stop) - 1
-            if before >= 0 and occupied[before].stop > segment.start:
-                segments.append(segment)
-        inside = tuple(s for s in segments if window is None or s.overlaps(window))
-        whole = len(inside) == len(segments)
-        return inside, "all" if whole or not inside else [inside[0].start, inside[-1].stop]
+        return self.selection.context.select(folder, name, span)
 
     def _recipe(
         self,
@@ -417,22 +374,6 @@ class _Planner:
 
 class _BlockedError(Exception):
     pass
-
-
-def _hull(spans: Iterable[Span]) -> Span:
-    listed = list(spans)
-    return Span(min(s.start for s in listed), max(s.stop for s in listed))
-
-
-def _merged(spans: list[Span]) -> list[Span]:
-    """The same times as disjoint spans in order."""
-    merged: list[Span] = []
-    for span in sorted(spans):
-        if merged and span.start <= merged[-1].stop:
-            merged[-1] = _hull([merged[-1], span])
-        else:
-            merged.append(span)
-    return merged
 
 
 def _keys(value: Input) -> Any:

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from calibration.library import Library
 from pipeline import registry
 from pipeline.clock import Sclk, Span
 from pipeline.dataset import netcdf
@@ -30,7 +29,7 @@ from pipeline.runs.granules import Opener
 from pipeline.runs.log import run_log, say
 from pipeline.runs.monitor import Monitor
 from pipeline.runs.pictures import Picture, draw_all, picture_entry, pictures_of
-from pipeline.runs.plan import Given, Plan, Planned, Selection, make_plan, ordered_types, resolve_parameters
+from pipeline.runs.plan import Given, Plan, Planned, Selection, make_plan, ordered_types
 from pipeline.runs.record import entries, record_of, run_name
 from pipeline.runs.store import PICTURES, Identity, Store
 from pipeline.runs.summary import counts
@@ -92,7 +91,7 @@ def prepare(request: Request) -> Session:
     pass_ = get_pass(request.pass_number)
     instruments = tuple(registry.load(name) for name in request.instruments or registry.names())
     store = Store(request.store)
-    library = Library({i.name: i.tables for i in registry.available()}, store.root)
+    library = registry.library(store.root)
     context = library.context(request.context)
     if request.tables:
         context = library.with_overrides(context, list(request.tables))
@@ -107,7 +106,7 @@ def prepare(request: Request) -> Session:
     )
     needed = tuple(registry.load(n) for n in dict.fromkeys(t.split(".")[0] for t in ordered_types(selection)))
     _check_source(request.source, needed)
-    selection = replace(selection, parameters=resolve_parameters(needed, request.settings))
+    selection = replace(selection, parameters=_parameters(needed, request.settings))
     clock = clock_of(request.kernels)
     raw = _raw_folder(request, store)
     # Before it is looked what is there: a delivery that comes meanwhile is one for the next run.
@@ -117,6 +116,23 @@ def prepare(request: Request) -> Session:
     if not request.given:
         _check_found(discovery, raw, needed, request)
     return Session(request, store, pass_, selection, discovery, opener, raw, delivery)
+
+
+def _parameters(instruments: Iterable[Instrument], settings: dict[str, str]) -> dict[str, dict[str, Any]]:
+    """Values of ``--set`` by product type and parameter; raises UsageError offering the nearest names."""
+    steps = [s for i in instruments for p in i.products for s in i.steps_for(p.name)]
+    known = {f"{s.produces}.{p.name}": p for s in steps for p in s.parameters}
+    resolved: dict[str, dict[str, Any]] = {}
+    for name, text in settings.items():
+        if name not in known:
+            raise UsageError(f"no parameter {name!r}; {nearest(name, list(known))}")
+        try:
+            value = known[name].parse(text)
+        except ValueError as error:
+            raise UsageError(f"{name}: {error}") from error
+        product, parameter = name.rsplit(".", 1)
+        resolved.setdefault(product, {})[parameter] = value
+    return resolved
 
 
 def _given(path: Path, store: Store, pass_: Pass) -> Given:

@@ -1,16 +1,5 @@
 """The store: a folder whose files are the only state.
 
-``products/<type>/PJnn/<unit>/<key>.nc``  a product; it exists if and only if this file does
-``geometry/PJnn/<hash>.nc``           geometry of a pass, by the hash of what it was made from
-``tables/``, ``contexts/``            every calibration table ever read, certified contexts
-``raw/<sha256>``                      raw files, where asked to keep them
-``runs/<run>.json``                   append-only records of what was run
-``logs/<run>.log``                    what happened in it, a JSON object per line
-``arrived/<delivery>/``               raw data that arrived, as they came
-``work/<key>/``                       segments of products being made; removed when done
-``catalogue.sqlite``                  an index of this host, rebuilt by scanning; never asked for existence
-====================================  ==============================================================
-=======
 ==========================================  ==============================================================
 ``products/<type>/PJnn/<unit>/<key>.nc``    a product; it exists if and only if this file does
 ``geometry/PJnn/<hash>.nc``                 geometry of a pass, by the hash of what it was made from
@@ -31,19 +20,18 @@ import fcntl
 import itertools
 import json
 import os
-import secrets
 import shutil
 import sqlite3
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import InputError, StoreError, UsageError, nearest
-from pipeline.runs.keys import file_sha256
+from pipeline.files import copy_checked, file_sha256, write_aside
 
 KEY_DIGITS = 32
 # Folder of the pictures, and their name in what is told of progress.
@@ -334,54 +322,3 @@ class Store:
                 else:
                     path.unlink()
         return count, freed
-
-
-def write_aside(path: Path, content: bytes) -> None:
-    """Write a file beside its place, sync it, and rename it there: it is whole or not there at all.
-
-    Raises
-    ------
-    StoreError
-        if it cannot be written.
-    """
-    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_bytes(content)
-        _settle(aside, path)
-    except OSError as error:
-        raise StoreError(f"{path} cannot be written: {error.strerror}") from error
-    finally:
-        with suppress(OSError):
-            aside.unlink()
-
-
-def copy_checked(source: Path, place: Path, sha256: str) -> None:
-    """Copy a file as `write_aside` writes one.
-
-    Raises
-    ------
-    InputError
-        if it is no longer the one with that hash.
-    StoreError
-        if the copy cannot be written.
-    """
-    aside = place.with_name(f".{place.name}.{secrets.token_hex(4)}.part")
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, aside)
-        if file_sha256(aside) != sha256:
-            raise InputError(source, "changed while it was read")
-        _settle(aside, place)
-    except OSError as error:
-        raise StoreError(f"{place} cannot be written: {error.strerror}") from error
-    finally:
-        with suppress(OSError):
-            aside.unlink()
-
-
-def _settle(aside: Path, path: Path) -> None:
-    """Sync a finished file and give it its name."""
-    with aside.open("rb") as file:
-        os.fsync(file.fileno())
-    aside.replace(path)

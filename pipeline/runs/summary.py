@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline import registry
-from pipeline.clock import format_utc
-from pipeline.dataset.summary import GAP, merged
+from pipeline.clock import Span, format_utc
+from pipeline.dataset.summary import GAP
 from pipeline.errors import PerijoveError
 from pipeline.passes import get_pass, mission_gaps
+from pipeline.runs.segments import merged
 
 # A product of which more than this share of a quality variable is flagged by something is named as flagged.
 FLAGGED = 0.01
@@ -58,12 +59,12 @@ def missing(record: dict[str, Any]) -> list[dict[str, Any]]:
     for name in sorted({p["instrument"] for p in record["products"]}):
         own = [p for p in record["products"] if p["instrument"] == name]
         why = _why(record, name, own)
-        there = [span for p in own if not p["unit"] and p["status"] in GOOD for span in p.get("covers") or ()]
+        there = [Span(*ends) for p in own if not p["unit"] and p["status"] in GOOD for ends in p.get("covers") or ()]
         if not any(p["status"] in GOOD for p in own):
             rows.append({"instrument": name, "start": None, "stop": None, "why": why})
         if not there:
             continue
-        edges = [window.start, *(e for span in merged(there) for e in span), window.stop]
+        edges = [window.start, *(e for span in merged(there) for e in (span.start, span.stop)), window.stop]
         for start, stop in zip(edges[::2], edges[1::2], strict=True):
             start, stop = max(start, window.start), min(stop, window.stop)
             if stop - start > GAP:

@@ -10,7 +10,8 @@ from typing import Any
 from pipeline import registry
 from pipeline.dataset import netcdf
 from pipeline.errors import InputError, StoreError
-from pipeline.runs.keys import file_sha256, key_of
+from pipeline.files import file_sha256
+from pipeline.runs.keys import key_of
 from pipeline.runs.store import Identity, Store
 from pipeline.testing.pulls import compare_to_truth
 

@@ -16,8 +16,8 @@ from pipeline import registry
 from pipeline.clock import parse_utc
 from pipeline.dataset import netcdf
 from pipeline.dataset.uncertainty import sigma
+from pipeline.files import file_sha256
 from pipeline.runs.compare import QUANTILES
-from pipeline.runs.keys import file_sha256
 from pipeline.runs.store import Store
 
 PRODUCT = {"identity", "key", "instrument", "type", "unit", "path", "status", "made", "why", "reason"}

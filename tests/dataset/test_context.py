@@ -110,7 +110,7 @@ def pj1(tmp_path_factory: pytest.TempPathFactory) -> Geometry:
     made = make_geometry(get_pass(1), get_pass(1).window(0.5), None)
     path = tmp_path_factory.mktemp("geometry") / "g.nc"
     netcdf.write_dataset(path, made.to_dataset(), {})
-    return Geometry.from_dataset(netcdf.open_geometry(path))
+    return Geometry.from_dataset(netcdf.open_product(path))
 
 
 def test_closest_approach_of_pj1(pj1: Geometry) -> None:

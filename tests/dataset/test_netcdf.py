@@ -167,7 +167,7 @@ def test_any_dataset(tmp_path: Path) -> None:
         attrs={"source": "kernels", "n": 4},
     )
     netcdf.write_dataset(tmp_path / "g.nc", dataset, {"hash": "abc"})
-    back = netcdf.open_geometry(tmp_path / "g.nc")
+    back = netcdf.open_product(tmp_path / "g.nc")
     xr.testing.assert_identical(back.drop_attrs(), dataset.drop_attrs())
     assert back.attrs == {"Conventions": netcdf.CONVENTIONS, "source": "kernels", "n": 4, "hash": "abc"}
     with pytest.raises(TypeError, match="bool"):
@@ -205,7 +205,7 @@ DAMAGE = {
 def test_damaged_files_are_named(tmp_path: Path, how: str) -> None:
     path = product(tmp_path, n=300)
     path.write_bytes(DAMAGE[how](path.read_bytes()))
-    for read in (netcdf.open_product, netcdf.open_geometry):
+    for read in (netcdf.open_product, netcdf.read_attrs):
         with pytest.raises(StoreError, match=r"product\.nc"):
             read(path)
 

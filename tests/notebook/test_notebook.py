@@ -18,8 +18,8 @@ import perijove
 from calibration.tables import Table
 from pipeline.clock import Span, parse_utc
 from pipeline.errors import CalibrationError, InputError, StoreError, UsageError
+from pipeline.files import file_sha256
 from pipeline.passes import get_pass
-from pipeline.runs.keys import file_sha256
 from pipeline.runs.store import Store
 from pipeline.scene import Scene
 

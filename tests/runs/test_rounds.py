@@ -155,7 +155,7 @@ def test_keep_raw(raw: Path, tmp_path: Path) -> None:
     run(raw, tmp_path / "store", keep_raw=True)
     kept = sorted((tmp_path / "store" / "raw").iterdir())
     assert len(kept) == 5
-    from pipeline.runs.keys import file_sha256
+    from pipeline.files import file_sha256
 
     assert all(file_sha256(f) == f.name for f in kept)
     run(raw, tmp_path / "store", keep_raw=True)
