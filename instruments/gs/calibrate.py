@@ -18,7 +18,7 @@ from instruments.gs.lighttime import Bodies
 from instruments.gs.link import Link, World, ramps_of
 from instruments.gs.plasma import combine, sensitivity
 from instruments.gs.schemas import LOW_ELEVATION, MEDIA_SEASONAL, NO_RAMP, PLASMA_LEFT, PLASMA_TWO, STAGES
-from pipeline.dataset.quality import CONDITIONS, Quality
+from pipeline.dataset.quality import CONDITIONS, Quality, flag
 from pipeline.earth.orientation import EarthOrientation
 from pipeline.earth.times import from_utc
 from pipeline.geometry import Geometry
@@ -152,10 +152,10 @@ def _assembled(
     low = (out["elevation_up"] < LOWEST) | (out["elevation_down"] < LOWEST)[:, None]
     quality = tracking["quality"].values.astype(np.uint32)
     there = np.isfinite(received)
-    quality |= _flag(there & np.isnan(out["computed"]), NO_RAMP.mask) | _flag(there & low, LOW_ELEVATION.mask)
+    quality |= flag(there & np.isnan(out["computed"]), NO_RAMP.mask) | flag(there & low, LOW_ELEVATION.mask)
     seasonal = _seasonal(media, tracking)
-    quality |= _flag(there & seasonal[:, None], MEDIA_SEASONAL.mask | Quality.INPUT_MISSING * (media is None))
-    quality |= _flag(there & np.isnan(out["effect_spin"]), Quality.GEOMETRY_MISSING)
+    quality |= flag(there & seasonal[:, None], MEDIA_SEASONAL.mask | Quality.INPUT_MISSING * (media is None))
+    quality |= flag(there & np.isnan(out["effect_spin"]), Quality.GEOMETRY_MISSING)
 
     wet = np.where(seasonal, *(float(troposphere[f"rate_{n}"].value) for n in ("seasonal", "calibrated")))
     media_error = np.abs(out["computed"]) / LIGHT * wet[:, None] * out.pop("wet")
@@ -164,7 +164,7 @@ def _assembled(
     stages.append(stages[0] - out["effect_troposphere"])
     stages.append(stages[1] - out["effect_spin"] - out["effect_antenna"])
     residual = np.where(low, np.nan, stages[2])
-    quality |= _flag(np.isnan(residual), Quality.MISSING)
+    quality |= flag(np.isnan(residual), Quality.MISSING)
     ab = sensitivity(transponder["ratio"].value, float(transponder["uplinks"].value))
     rate = float(plasma["rate"].value)
     random = tracking["sky_frequency_random"].values
@@ -174,7 +174,7 @@ def _assembled(
     sound = np.where((quality & ~np.uint32(_harmless())) == 0, residual, np.nan) / received
     y, error, links, left = combine(sound, random / received, ab)
     combined_quality, best = _of_best(quality, sound)
-    combined_quality |= _flag(links == 1, PLASMA_LEFT.mask) | _flag(links == 2, PLASMA_TWO.mask)
+    combined_quality |= flag(links == 1, PLASMA_LEFT.mask) | flag(links == 2, PLASMA_TWO.mask)
     plasma_left = rate * np.sqrt((left**2).sum(axis=1))
     media_best = np.take_along_axis(media_error / received, best[:, None], axis=1)[:, 0]
     systematic = np.sqrt(sum(out[f"{name}_systematic"] ** 2 for name in ("computed", "effect_spin", "effect_antenna")))
@@ -208,10 +208,6 @@ def _assembled(
         "quality": (pair, quality),
     }  # fmt: skip
     return xr.Dataset(data, coords={"et": tracking["et"]})
-
-
-def _flag(where: NDArray[np.bool_], mask: int) -> Flags:
-    return np.where(where, np.uint32(mask), np.uint32(0))
 
 
 def _harmless() -> int:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from instruments.gs.layout import LINK_NAMES, MM_PER_S
 from instruments.gs.schemas import CYCLE_SLIP, PARTIAL
-from pipeline.dataset.quality import Quality
+from pipeline.dataset.quality import Quality, flag
 from pipeline.errors import CalibrationError
 from pipeline.instrument import Product, step
 
@@ -57,8 +57,8 @@ def range_rate(
     coverage = weight / interval
     bits = np.zeros(n, np.uint32)
     np.bitwise_or.at(bits, of[good], residuals["range_rate_quality"].values[good])
-    bits |= np.where(some, np.uint32(0), np.uint32(Quality.MISSING))
-    bits |= np.where(some & (coverage < FULL), np.uint32(PARTIAL.mask), np.uint32(0))
+    bits |= flag(~some, Quality.MISSING)
+    bits |= flag(some & (coverage < FULL), PARTIAL.mask)
     links = np.zeros(n, np.int8)
     np.maximum.at(links, of[good], residuals["links"].values[good])
     best = residuals["transmitter"].values.max(axis=1)
@@ -107,7 +107,7 @@ def stability(residuals: Annotated[xr.Dataset, Product("gs.residuals")]) -> xr.D
     steps = [2**k for k in range(max(1, int(np.log2(max(size / 4, 1))) + 1))]
     made = [_allan(_even(column[use], place[use], size), step_length, steps) for column in columns]
     deviation, error, number = (np.stack(part) for part in zip(*made, strict=True))
-    missing = np.where(np.isnan(deviation), np.uint32(Quality.MISSING), np.uint32(0))
+    missing = flag(np.isnan(deviation), Quality.MISSING)
     pair = ("series", "tau")
     return xr.Dataset(
         {

@@ -15,9 +15,9 @@ from instruments.jade.calibrate import IONS_AROUND, IONS_REACH, JADE_I, LARGEST_
 from instruments.jade.chain import Array
 from instruments.jade.layout import ENERGIES, TOF_BINS
 from instruments.jade.quality import issue_flags, voltages
-from instruments.jade.schemas import BY_TABLE, flag
+from instruments.jade.schemas import BY_TABLE
 from pipeline.clock import Span
-from pipeline.dataset.quality import Quality
+from pipeline.dataset.quality import Quality, flag
 from pipeline.instrument import Product, Raw, step
 from pipeline.particles.counting import along_time, counted, expected_counts, shifted
 

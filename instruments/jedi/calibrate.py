@@ -20,10 +20,9 @@ from instruments.jedi.schemas import (
     SMALL_PIXEL,
     SMEARED,
     STATE_UNKNOWN,
-    flag,
 )
 from pipeline.clock import Span
-from pipeline.dataset.quality import Quality
+from pipeline.dataset.quality import Quality, flag
 from pipeline.geometry import Geometry
 from pipeline.instrument import Product, Raw, step
 from pipeline.particles.counting import counted

@@ -23,9 +23,8 @@ from instruments.jiram.schemas import (
     NONLINEAR,
     PIXELS,
     SPECTRA,
-    flag,
 )
-from pipeline.dataset.quality import Quality, raised
+from pipeline.dataset.quality import Quality, flag, raised
 from pipeline.errors import CalibrationError
 from pipeline.geometry import Geometry
 from pipeline.instrument import Product, Raw, step

@@ -14,11 +14,11 @@ from instruments.mag import chain, uncertainty
 from instruments.mag.attitude import in_all_frames, spin
 from instruments.mag.chain import Index
 from instruments.mag.frames import Array, rotate, rotate_variance, transpose
-from instruments.mag.schemas import EDDY_UNCORRECTED, RANGE_CHANGE, RANGE_UNKNOWN, SPACECRAFT_UNCORRECTED, flag
+from instruments.mag.schemas import EDDY_UNCORRECTED, RANGE_CHANGE, RANGE_UNKNOWN, SPACECRAFT_UNCORRECTED
 from instruments.mag.sts import FRAMES, SPICE_FRAMES
 from instruments.mag.uncertainty import ErrorModel
 from pipeline.clock import Span
-from pipeline.dataset.quality import Quality
+from pipeline.dataset.quality import Quality, flag
 from pipeline.errors import CalibrationError
 from pipeline.geometry import Geometry
 from pipeline.instrument import Raw, step

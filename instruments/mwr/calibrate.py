@@ -12,10 +12,10 @@ from calibration.tables import Table
 from instruments.mwr import radiometer
 from instruments.mwr.layout import CHANNELS, DIODE_BITS, LOAD_BIT, RECEIVER_OF_STREAM, RECEIVERS, STREAMS, UNKNOWN_STATE
 from instruments.mwr.radiometer import Array
-from instruments.mwr.schemas import EQUATION, REFERENCE_LOST, flag
+from instruments.mwr.schemas import EQUATION, REFERENCE_LOST
 from instruments.mwr.states import HALO, interpolated, physical_temperatures, windows
 from pipeline.clock import Span
-from pipeline.dataset.quality import Quality
+from pipeline.dataset.quality import Quality, flag
 from pipeline.errors import CalibrationError
 from pipeline.instrument import Product, Raw, step
 

@@ -31,7 +31,7 @@ from instruments.sru.detector import (
     valid_pixels,
 )
 from instruments.sru.schemas import CORE, DAY, HOT, NO_STACK, OFFSET_ODD, PLANET, STAR, TIME_CONFLICT
-from pipeline.dataset.quality import Quality
+from pipeline.dataset.quality import Quality, flag
 from pipeline.geometry import Geometry
 from pipeline.instrument import Product, Raw, step
 
@@ -51,11 +51,6 @@ FAINT = 15.0
 BRIGHT = 10.0
 # Sigmas of the table by which an offset may be off.
 ODD = 5.0
-
-
-def flag(where: Mask, mask: int) -> Flags:
-    """Quality bits where a condition holds."""
-    return np.where(where, np.uint32(mask), np.uint32(0))
 
 
 def shots_of(raw: xr.Dataset) -> list[Shot]:

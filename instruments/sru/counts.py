@@ -13,7 +13,7 @@ from instruments.sru.camera import SIZE, row_exposure_sigma, shot_of
 from instruments.sru.detector import HitModel, Trials, clusters, completeness, of_table
 from instruments.sru.schemas import CORE, DAY, HOT, OVERLAP, PLANET, SHALLOW, SPARSE, STAR
 from pipeline.clock import Span
-from pipeline.dataset.quality import Quality
+from pipeline.dataset.quality import Quality, flag
 from pipeline.instrument import Product, Raw, step
 
 Floats = NDArray[np.float64]
@@ -157,8 +157,8 @@ def count_rate_from_archive(
     given = np.isfinite(values["cluster_rate"]).astype(int) + np.isfinite(values["noise_rate"])
     odd = (given != 1) | (np.abs(raw["clock_off"].values) > AGREE)
     for kind in ("cluster", "noise"):
-        bits = np.where(odd, np.uint32(Quality.SUSPECT), np.uint32(0))
-        bits |= np.where(np.isnan(dataset[f"{kind}_rate"].values), np.uint32(Quality.MISSING), np.uint32(0))
+        bits = flag(odd, Quality.SUSPECT)
+        bits |= flag(np.isnan(dataset[f"{kind}_rate"].values), Quality.MISSING)
         dataset[f"{kind}_quality"] = dataset[f"{kind}_quality"] | xr.DataArray(bits, dims="image")
     return dataset.assign(unit=(("image",), raw["unit"].values)).assign_coords(et=(("image",), raw["et"].values))
 
@@ -169,6 +169,6 @@ def one_of_two(columns: dict[str, NDArray[np.generic]], overlapping: NDArray[np.
     for kind, void, why in (("cluster", overlapping, OVERLAP), ("noise", ~overlapping, SPARSE)):
         for name in (f"{kind}_rate", f"{kind}_rate_random", f"{kind}_rate_systematic"):
             out[name] = ("image",), np.where(void, np.nan, columns[name])
-        bits = np.where(void, np.uint32(int(Quality.MISSING) | why.mask), np.uint32(0))
+        bits = flag(void, Quality.MISSING | why.mask)
         out[f"{kind}_quality"] = ("image",), columns[f"{kind}_quality"].astype(np.uint32) | bits
     return xr.Dataset(out)

@@ -26,10 +26,10 @@ from instruments.waves.layout import (
     channels_of,
     receiver_of_channel,
 )
-from instruments.waves.schemas import ATTENUATOR_CHANGE, CODE_UNSEEN, CROSSTALK, LENGTH_HYPOTHESIS, TIME_COARSE, flag
+from instruments.waves.schemas import ATTENUATOR_CHANGE, CODE_UNSEEN, CROSSTALK, LENGTH_HYPOTHESIS, TIME_COARSE
 from instruments.waves.transfer import HYPOTHESES, Instrument
 from pipeline.clock import Span
-from pipeline.dataset.quality import Quality
+from pipeline.dataset.quality import Quality, flag
 from pipeline.instrument import Product, Raw, step
 
 Floats = NDArray[np.float64]
