@@ -16,10 +16,10 @@ from instruments.jade.layout import ENERGIES
 from instruments.jade.quality import issue_flags
 from instruments.jade.schemas import BACKGROUND_KEPT, FIELD_WRONG
 from pipeline.clock import Span
+from pipeline.dataset.events import counted
 from pipeline.dataset.quality import Quality, flag
 from pipeline.geometry import Geometry
 from pipeline.instrument import Raw, step
-from pipeline.particles.counting import counted
 
 MIDDLE = (ENERGIES - 1) // 2
 

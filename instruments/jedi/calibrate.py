@@ -22,10 +22,10 @@ from instruments.jedi.schemas import (
     STATE_UNKNOWN,
 )
 from pipeline.clock import Span
+from pipeline.dataset.events import counted
 from pipeline.dataset.quality import Quality, flag
 from pipeline.geometry import Geometry
 from pipeline.instrument import Product, Raw, step
-from pipeline.particles.counting import counted
 from pipeline.particles.pitch import pitch_angles
 
 HALO = chain.REACH + 1.0

@@ -15,6 +15,7 @@ from instruments.mwr.radiometer import Array
 from instruments.mwr.schemas import EQUATION, REFERENCE_LOST
 from instruments.mwr.states import HALO, interpolated, physical_temperatures, windows
 from pipeline.clock import Span
+from pipeline.dataset.events import counted
 from pipeline.dataset.quality import Quality, flag
 from pipeline.errors import CalibrationError
 from pipeline.instrument import Product, Raw, step
@@ -324,9 +325,3 @@ def antenna_temperature_from_archive(
     bits = flag(gone, Quality.MISSING) | flag(differs, EQUATION.mask)
     common = ARCHIVE_ACCURACY * np.abs(np.where(np.isfinite(ta), ta, 0.0)[:, first])
     return _finished(et, parts, common, common, toff[:, first], bits).assign_attrs(counted(raw, span))
-
-
-def counted(raw: xr.Dataset, span: Span) -> dict[str, int]:
-    """How often each kind of thing happened to the rows within a span."""
-    use = span.contains(raw["et_event"].values)
-    return dict(zip(raw["event"].values.tolist(), raw["events"].values[use].sum(axis=0).tolist(), strict=True))
