@@ -237,9 +237,10 @@ def image(
     shot, dn = shots_of(raw)[0], raw["dn"].values[0]
     view = seen_in(dn, shot, geometry, camera, readout, stars, photometry)
     darkness = darkness_for(dark, shot)
+    expected, sigma = (getattr(gain["offset"], n)[shot.unit - 1] for n in ("value", "sigma"))
     mode, _, _ = robust_mode(dn[view.sky])
     if not np.isfinite(mode):  # no dark sky: the offset is the unit's, and the image says so
-        mode = float(gain["offset"].value[shot.unit - 1])
+        mode = float(expected)
     value = dn - mode
     level, by_row = level_of(darkness, value, view.sky)
     value = value - level
@@ -250,13 +251,11 @@ def image(
     signal = np.clip(np.where(found.outlying, value, found.background - found.rest), 0.0, None)
     variance = stack_variance(found.noise, darkness, view, found.outlying) + signal / per_dn
     quality = quality_of(view, found, darkness, by_row)
-    expected, sigma = (getattr(gain["offset"], n)[shot.unit - 1] for n in ("value", "sigma"))
     odd = not abs(mode - expected) <= ODD * sigma or not np.isfinite(error)
     quality |= np.uint32(OFFSET_ODD.mask * odd | TIME_CONFLICT.mask * bool(raw["conflict"].values[0]))
     error = error if np.isfinite(error) else float(sigma)
     # Hits and stars are not in the stack: theirs is the noise of one image and of the stack.
-    usual = float(np.median(share_of(darkness, dn.shape)[view.valid])) if view.valid.any() else 0.0
-    noise = np.where(np.isfinite(found.noise), found.noise * np.sqrt(1.0 + usual), float(sigma))
+    noise = noise_of(found, darkness, view, otherwise=float(sigma))
     scale = (per_dn / t)[:, None]
     lost = ~view.valid
     systematic = np.hypot(float(gain["gain"].sigma[shot.unit - 1]) / per_dn, row_exposure_sigma(shot, readout) / t)
@@ -281,6 +280,12 @@ def image(
         coords={"et": (("row",), shot.et + t / 2.0)},
         attrs={"pixels_damaged": int(raw["damaged"].values[0])},
     )
+
+
+def noise_of(found: Found, darkness: Darkness | None, view: Seen, otherwise: float) -> Floats:
+    """Noise of the rows, DN, that of the dark level of a usual pixel included; `otherwise` where it is not known."""
+    usual = float(np.median(share_of(darkness, view.valid.shape)[view.valid])) if view.valid.any() else 0.0
+    return np.where(np.isfinite(found.noise), found.noise * np.sqrt(1.0 + usual), otherwise)
 
 
 def quality_of(view: Seen, found: Found, darkness: Darkness | None, by_row: Mask) -> Flags:

@@ -62,12 +62,9 @@ def hits(
     number = found / known.value
     density = number / max(int(look.sum()), 1)
     injecting = number / max(share, 1e-3)
-    charge, charge_error = trials.charge(injecting, model)
-    charge_table = of_table(lambda m: trials.charge(injecting, m, 1)[0], hits, gain)
-    deposited = float(dn[add].sum()) / charge
     pixels = float((add * noise[:, None] ** 2).sum()) + (add.sum() * float(image["offset_error"])) ** 2
-    shot = max(deposited, 0.0) * model.effective_charge
-    deposited_sigma = float(np.sqrt(shot + pixels + (deposited * charge_error / charge) ** 2))
+    deposited, deposited_sigma, charge = _deposited(float(dn[add].sum()), pixels, injecting, trials, model)
+    charge_table = of_table(lambda m: trials.charge(injecting, m, 1)[0], hits, gain)
     exposure = float((cell * look * row_exposure_sigma(shot_of(image), readout)[:, None]).sum() / max(area, 1e-12))
     limit, deep = _depth(threshold * float(np.median(noise)) * gain, float(t.max()), stars, photometry)
     crowded = density > density_limit or known.slope < FLAT
@@ -94,6 +91,22 @@ def hits(
             "limiting_magnitude": limit,
         }
     )
+
+
+def _deposited(
+    summed: float, pixels: float, injecting: float, trials: Trials, model: HitModel
+) -> tuple[float, float, float]:
+    """Charge that hits left, DN, its sigma, and the share of it that is summed.
+
+    Parameters
+    ----------
+    summed, pixels : DN summed, and their variance by noise and offset of the pixels.
+    injecting : hits in a whole frame.
+    """
+    share, error = trials.charge(injecting, model)
+    deposited = summed / share
+    shot = max(deposited, 0.0) * model.effective_charge
+    return deposited, float(np.sqrt(shot + pixels + (deposited * error / share) ** 2)), share
 
 
 def _depth(peak: float, seconds: float, stars: Table, photometry: Table) -> tuple[float, float]:
