@@ -56,8 +56,7 @@ def hits(
     whole = np.where(np.arange(SIZE) < last, t, 0.0)
     share = area / (cell * whole.sum() * (SIZE - first))
     noise, model = image["noise"].values, HitModel.of(hits, gain)
-    seed = (2017, int(image["unit"]), int(np.round(float(image["start_et"]) * 65536.0)))
-    trials = Trials(noise, whole, (first, SIZE), threshold, seed)
+    trials = Trials(noise, whole, (first, SIZE), threshold, _seed(image))
     known = completeness(found / max(share, 1e-3), trials, hits, gain)
     number = found / known.value
     density = number / max(int(look.sum()), 1)
@@ -91,6 +90,10 @@ def hits(
             "limiting_magnitude": limit,
         }
     )
+
+
+def _seed(image: xr.Dataset) -> tuple[int, int, int]:
+    return 2017, int(image["unit"]), int(np.round(float(image["start_et"]) * 65536.0))
 
 
 def _deposited(
