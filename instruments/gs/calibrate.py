@@ -18,7 +18,7 @@ from instruments.gs.lighttime import Bodies
 from instruments.gs.link import Link, World, ramps_of
 from instruments.gs.plasma import combine, sensitivity
 from instruments.gs.schemas import LOW_ELEVATION, MEDIA_SEASONAL, NO_RAMP, PLASMA_LEFT, PLASMA_TWO, STAGES
-from pipeline.dataset.quality import CONDITIONS, Quality
+from pipeline.dataset.quality import CONDITIONS, Quality, flag
 from pipeline.earth.orientation import EarthOrientation
 from pipeline.earth.times import from_utc
 from pipeline.geometry import Geometry
@@ -152,10 +152,10 @@ def _assembled(
     low = (out["elevation_up"] < LOWEST) | (out["elevation_down"] < LOWEST)[:, None]
     quality = tracking["quality"].values.astype(np.uint32)
     there = np.isfinite(received)
-    quality |= _flag(there & np.isnan(out["computed"]), NO_RAMP.mask) | _flag(there & low, LOW_ELEVATION.mask)
+    quality |= flag(there & np.isnan(out["computed"]), NO_RAMP.mask) | flag(there & low, LOW_ELEVATION.mask)
     seasonal = _seasonal(media, tracking)
-    quality |= _flag(there & seasonal[:, None], MEDIA_SEASONAL.mask | Quality.INPUT_MISSING * (media is None))
-    quality |= _flag(there & np.isnan(out["effect_spin"]), Quality.GEOMETRY_MISSING)
+    quality |= flag(there & seasonal[:, None], MEDIA_SEASONAL.mask | Quality.INPUT_MISSING * (media is None))
+    quality |= flag(there & np.isnan(out["effect_spin"]), Quality.GEOMETRY_MISSING)
 
     wet = np.where(seasonal, *(float(troposphere[f"rate_{n}"].value) for n in ("seasonal", "calibrated")))
     media_error = np.abs(out["computed"]) / LIGHT * wet[:, None] * out.pop("wet")
@@ -164,28 +164,17 @@ def _assembled(
     stages.append(stages[0] - out["effect_troposphere"])
     stages.append(stages[1] - out["effect_spin"] - out["effect_antenna"])
     residual = np.where(low, np.nan, stages[2])
-    quality |= _flag(np.isnan(residual), Quality.MISSING)
+    quality |= flag(np.isnan(residual), Quality.MISSING)
     ab = sensitivity(transponder["ratio"].value, float(transponder["uplinks"].value))
     rate = float(plasma["rate"].value)
     random = tracking["sky_frequency_random"].values
     structured = np.hypot(media_error, received * rate * np.sqrt((ab**2).sum(axis=1)))
-
-    # A slip or a bad sample is not combined.
-    sound = np.where((quality & ~np.uint32(_harmless())) == 0, residual, np.nan) / received
-    y, error, links, left = combine(sound, random / received, ab)
-    combined_quality, best = _of_best(quality, sound)
-    combined_quality |= _flag(links == 1, PLASMA_LEFT.mask) | _flag(links == 2, PLASMA_TWO.mask)
-    plasma_left = rate * np.sqrt((left**2).sum(axis=1))
-    media_best = np.take_along_axis(media_error / received, best[:, None], axis=1)[:, 0]
     systematic = np.sqrt(sum(out[f"{name}_systematic"] ** 2 for name in ("computed", "effect_spin", "effect_antenna")))
-    systematic_best = np.take_along_axis(systematic / received, best[:, None], axis=1)[:, 0]
-    at_best = [np.take_along_axis(s / received, best[:, None], axis=1)[:, 0] for s in stages]
-    steps = np.stack([*(MM_PER_S * s for s in at_best), MM_PER_S * y[:, 0]], axis=1)
-    steps[np.isnan(y[:, 0])] = np.nan
+    combined = _combined(received, residual, quality, (random, systematic, media_error), stages, ab, rate)
+
     for name in PER_LINK:
         if name in out and name != "elevation_up":
             out[name] = np.where(np.isnan(residual), np.nan, out[name])
-    structured_best = np.where(np.isnan(y[:, 0]), np.nan, np.abs(MM_PER_S) * np.hypot(media_best, plasma_left))
     pair = ("et", "link")
     keep = ("utc_day", "utc_second", "count_time", "receiver", "transmitter", "link_name")
     data: dict[str, object] = {name: tracking[name] for name in keep}
@@ -195,23 +184,54 @@ def _assembled(
         "residual_random": (pair, np.where(np.isnan(residual), np.nan, random)),
         "residual_structured": (pair, np.where(np.isnan(residual), np.nan, structured)),
         "residual_systematic": (pair, np.where(np.isnan(residual), np.nan, systematic)),
+        "quality": (pair, quality),
+    }
+    return xr.Dataset(data | combined, coords={"et": tracking["et"]})
+
+
+def _combined(
+    received: Floats,
+    residual: Floats,
+    quality: Flags,
+    errors: tuple[Floats, Floats, Floats],
+    stages: list[Floats],
+    ab: Floats,
+    rate: float,
+) -> dict[str, object]:
+    """Range rate by the combination of the links, its errors, what the corrections did to it, and its quality.
+
+    Parameters
+    ----------
+    errors : random and systematic, and that of the media, of each link, Hz.
+    stages : residuals (n, link) after each correction, Hz.
+    rate : of the plasma, one sigma.
+    """
+    # A slip or a bad sample is not combined.
+    sound = np.where((quality & ~np.uint32(_harmless())) == 0, residual, np.nan) / received
+    random, systematic, media_error = errors
+    y, error, links, left = combine(sound, random / received, ab)
+    bits, best = _of_best(quality, sound)
+    bits |= flag(links == 1, PLASMA_LEFT.mask) | flag(links == 2, PLASMA_TWO.mask)
+
+    def of_best(values: Floats) -> Floats:
+        return np.take_along_axis(values / received, best[:, None], axis=1)[:, 0]
+
+    lost = np.isnan(y[:, 0])
+    structured = np.hypot(of_best(media_error), rate * np.sqrt((left**2).sum(axis=1)))
+    steps = np.stack([*(MM_PER_S * of_best(s) for s in stages), MM_PER_S * y[:, 0]], axis=1)
+    steps[lost] = np.nan
+    return {
         "range_rate": ("et", MM_PER_S * y[:, 0]),
-        "range_rate_systematic": ("et", np.where(np.isnan(y[:, 0]), np.nan, np.abs(MM_PER_S) * systematic_best)),
         "range_rate_random": ("et", np.abs(MM_PER_S) * error),
-        "range_rate_structured": ("et", structured_best),
+        "range_rate_systematic": ("et", np.where(lost, np.nan, np.abs(MM_PER_S) * of_best(systematic))),
+        "range_rate_structured": ("et", np.where(lost, np.nan, np.abs(MM_PER_S) * structured)),
         "stage": (("et", "stages"), steps),
         "stage_name": ("stages", np.array(STAGES)),
         "plasma_up": ("et", y[:, 1]),
         "plasma_down": ("et", y[:, 2]),
         "links": ("et", links),
-        "range_rate_quality": ("et", combined_quality),
-        "quality": (pair, quality),
-    }  # fmt: skip
-    return xr.Dataset(data, coords={"et": tracking["et"]})
-
-
-def _flag(where: NDArray[np.bool_], mask: int) -> Flags:
-    return np.where(where, np.uint32(mask), np.uint32(0))
+        "range_rate_quality": ("et", bits),
+    }
 
 
 def _harmless() -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated
 
 import numpy as np
@@ -10,13 +12,53 @@ from numpy.typing import NDArray
 
 from instruments.gs.layout import LINK_NAMES, MM_PER_S
 from instruments.gs.schemas import CYCLE_SLIP, PARTIAL
-from pipeline.dataset.quality import Quality
+from pipeline.dataset.quality import Quality, flag
 from pipeline.errors import CalibrationError
 from pipeline.instrument import Product, step
 
 Floats = NDArray[np.float64]
 
 FULL = 0.95  # part of an interval that counts as all of it
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """Counts by the intervals they fall into.
+
+    Parameters
+    ----------
+    of : interval of each count, among those that hold any.
+    good : counts whose residual is known.
+    length : seconds of each count.
+    n : number of intervals.
+    """
+
+    of: NDArray[np.intp]
+    good: NDArray[np.intp]
+    length: Floats
+    n: int
+
+    def total(self, values: Floats) -> Floats:
+        """Sum over the good counts of each interval."""
+        return np.asarray(np.bincount(self.of[self.good], values[self.good], self.n), np.float64)
+
+    @cached_property
+    def covered(self) -> Floats:
+        """Seconds of the good counts."""
+        return self.total(self.length)
+
+    def mean(self, values: Floats) -> Floats:
+        """Mean over the good counts; NaN of none."""
+        return self.total(values * self.length) / np.where(self.covered > 0, self.covered, np.nan)
+
+    def random(self, sigma: Floats) -> Floats:
+        """Error of such a mean by independent errors of the counts."""
+        return np.sqrt(self.total((sigma * self.length) ** 2)) / np.where(self.covered > 0, self.covered, np.nan)
+
+
+def _seconds(residuals: xr.Dataset) -> Floats:
+    """Middles of the counts, seconds of UTC."""
+    return residuals["utc_day"].values.astype(np.float64) * 86400.0 + residuals["utc_second"].values
 
 
 @step(produces="gs.range_rate", over="unit", version=1)
@@ -36,34 +78,22 @@ def range_rate(
     good = np.flatnonzero(np.isfinite(residuals["range_rate"].values))
     if good.size == 0:
         raise CalibrationError("there is no residual that could be averaged")
-    second = residuals["utc_day"].values.astype(np.float64) * 86400.0 + residuals["utc_second"].values
-    number = np.floor(second / interval)
-    bins, of = np.unique(number, return_inverse=True)
+    bins, of = np.unique(np.floor(_seconds(residuals) / interval), return_inverse=True)
     n = bins.size
-
-    def total(values: Floats) -> Floats:
-        return np.asarray(np.bincount(of[good], values[good], n), np.float64)
-
-    length = residuals["count_time"].values
-    weight = total(length)
-    some = weight > 0
-
-    def mean(values: Floats) -> Floats:
-        return np.where(some, total(values * length) / np.where(some, weight, 1.0), np.nan)
-
-    random = np.sqrt(total((residuals["range_rate_random"].values * length) ** 2)) / np.where(some, weight, np.nan)
+    intervals = Intervals(of, good, residuals["count_time"].values, n)
+    mean, some = intervals.mean, intervals.covered > 0
+    random = intervals.random(residuals["range_rate_random"].values)
     structured = mean(residuals["range_rate_structured"].values)
     stage = np.stack([mean(s) for s in residuals["stage"].values.T], axis=1)
-    coverage = weight / interval
+    coverage = intervals.covered / interval
     bits = np.zeros(n, np.uint32)
     np.bitwise_or.at(bits, of[good], residuals["range_rate_quality"].values[good])
-    bits |= np.where(some, np.uint32(0), np.uint32(Quality.MISSING))
-    bits |= np.where(some & (coverage < FULL), np.uint32(PARTIAL.mask), np.uint32(0))
+    bits |= flag(~some, Quality.MISSING)
+    bits |= flag(some & (coverage < FULL), PARTIAL.mask)
     links = np.zeros(n, np.int8)
     np.maximum.at(links, of[good], residuals["links"].values[good])
-    best = residuals["transmitter"].values.max(axis=1)
     sent = np.zeros(n, np.int16)
-    np.maximum.at(sent, of, best)
+    np.maximum.at(sent, of, residuals["transmitter"].values.max(axis=1))
     # Of a bin that holds nothing good the times are those of its counts.
     every = np.bincount(of, minlength=n)
     et = np.where(some, mean(residuals["et"].values), np.bincount(of, residuals["et"].values, n) / every)
@@ -97,7 +127,7 @@ def stability(residuals: Annotated[xr.Dataset, Product("gs.residuals")]) -> xr.D
     count = residuals["count_time"].values
     values, numbers = np.unique(count, return_counts=True)
     step_length = float(values[np.argmax(numbers)])
-    second = residuals["utc_day"].values.astype(np.float64) * 86400.0 + residuals["utc_second"].values
+    second = _seconds(residuals)
     place = np.rint((second - second[0]) / step_length).astype(np.intp)
     use = (count == step_length) & (np.abs((second - second[0]) / step_length - place) < 1e-6)
     shift = residuals["residual"].values / (residuals["computed"].values + residuals["residual"].values)
@@ -107,7 +137,7 @@ def stability(residuals: Annotated[xr.Dataset, Product("gs.residuals")]) -> xr.D
     steps = [2**k for k in range(max(1, int(np.log2(max(size / 4, 1))) + 1))]
     made = [_allan(_even(column[use], place[use], size), step_length, steps) for column in columns]
     deviation, error, number = (np.stack(part) for part in zip(*made, strict=True))
-    missing = np.where(np.isnan(deviation), np.uint32(Quality.MISSING), np.uint32(0))
+    missing = flag(np.isnan(deviation), Quality.MISSING)
     pair = ("series", "tau")
     return xr.Dataset(
         {

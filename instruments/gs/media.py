@@ -15,6 +15,7 @@ from instruments.gs.raw import et_of
 from instruments.gs.raw_media import utc_of
 from instruments.gs.schemas import MEDIA_SEASONAL
 from pipeline.clock import Span
+from pipeline.dataset.quality import flag
 from pipeline.earth.orientation import EarthOrientation, offsets_of_1980
 from pipeline.instrument import Raw, step
 
@@ -45,7 +46,7 @@ def media_from_csp(raw: Annotated[xr.Dataset, Raw("gs.csp")], troposphere: Table
         base = np.stack([seasonal(c, day, second) for c in troposphere[f"seasonal_{part}"].value], axis=1)
         adjust = raw[f"adjust_{part}"].values
         known = np.isfinite(adjust)
-        quality |= np.where(known, np.uint32(0), np.uint32(MEDIA_SEASONAL.mask))
+        quality |= flag(~known, MEDIA_SEASONAL.mask)
         sigma = [float(troposphere[f"{part}_{kind}"].value) for kind in ("calibrated", "seasonal")]
         data[f"zenith_{part}"] = (pair, base + np.where(known, adjust, 0.0))
         data[f"zenith_{part}_structured"] = (pair, np.where(known, *sigma))

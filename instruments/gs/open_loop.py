@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from instruments.gs.raw import et_of, granule_of, name_pattern
 from instruments.gs.schemas import CYCLE_SLIP, NO_SIGNAL
 from pipeline.clock import Sclk, Span
-from pipeline.dataset.quality import Quality
+from pipeline.dataset.quality import Quality, flag
 from pipeline.errors import CalibrationError, InputError
 from pipeline.formats.dsn import rsr
 from pipeline.instrument import Granule, Raw, RawFormat, step
@@ -186,8 +186,8 @@ def _open_loop_dataset(made: Floats, raw: xr.Dataset, start: NDArray[np.intp], i
     rows = round(interval * rate / size)
     tuned = np.array([_mean_tuning(raw, slice(s, s + rows), size / rate) for s in start])
     found = peak > THRESHOLD
-    quality = np.where(found, np.uint32(0), np.uint32(NO_SIGNAL.mask | Quality.MISSING))
-    quality |= np.where(found & (misfit > SLIP), np.uint32(CYCLE_SLIP.mask), np.uint32(0))
+    quality = flag(~found, NO_SIGNAL.mask | Quality.MISSING)
+    quality |= flag(found & (misfit > SLIP), CYCLE_SLIP.mask)
     day, middle = raw["day"].values[start], second + interval / 2
     over = np.floor(middle / 86400.0)
     day, middle = day + over.astype(np.int64), middle - 86400.0 * over

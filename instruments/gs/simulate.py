@@ -18,7 +18,6 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
-from calibration.library import Library
 from instruments.gs import simulate_files as files
 from instruments.gs.layout import COMPLEXES, LAST_OF_COMPLEX
 from instruments.gs.simulate_air import Air
@@ -33,10 +32,11 @@ from instruments.gs.simulate_link import (
     sent_to_arrive,
     slow_noise,
 )
-from pipeline.clock import Span, tdt_to_et
+from pipeline.clock import tdt_to_et
 from pipeline.earth.orientation import EarthOrientation
 from pipeline.earth.times import from_utc, to_utc
 from pipeline.instrument import Truth
+from pipeline.scene.tables import values_at
 
 if TYPE_CHECKING:
     from pipeline.geometry.track import Track
@@ -46,7 +46,6 @@ Floats = NDArray[np.float64]
 Extended = NDArray[Any]  # of long doubles
 Known = dict[str, dict[str, Floats]]
 
-TABLES = Path(__file__).resolve().parents[2] / "calibration" / "tables" / "gs"
 NAMES = (
     "stations", "earth_orientation", "transponder", "troposphere", "mapping", "antenna", "spin", "plasma", "noise",
     "estimate",
@@ -202,8 +201,7 @@ def observe(
 
 def truth_tables(et: float) -> Known:
     """Values of the tables at closest approach."""
-    context = Library({"gs": TABLES}, None).context("default")
-    return {name: dict(context.select("gs", name, Span(et, et + 1.0))[0][0].values) for name in NAMES}
+    return values_at("gs", NAMES, et)
 
 
 def make_tracking(

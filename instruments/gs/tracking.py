@@ -13,7 +13,7 @@ from calibration.tables import Table
 from instruments.gs.layout import LINK_NAMES, ONE_WAY, THREE_WAY, TWO_WAY, link_of
 from instruments.gs.raw import TOTAL_PHASE, et_of
 from instruments.gs.schemas import CYCLE_SLIP
-from pipeline.dataset.quality import Quality
+from pipeline.dataset.quality import Quality, flag
 from pipeline.errors import CalibrationError
 from pipeline.instrument import Raw, step
 
@@ -201,8 +201,8 @@ def _tracking(counts: Counts, receiver: int, columns: list[dict[str, NDArray[Any
     white, phase = noise["white_frequency"].value, noise["phase"].value
     frequency = table["frequency"]
     variance = (white * frequency) ** 2 / seconds[:, None] + 2.0 * (phase / seconds[:, None]) ** 2
-    quality = np.where(np.isnan(frequency), np.uint32(Quality.MISSING), np.uint32(0))
-    quality |= np.where(table["bad"], np.uint32(CYCLE_SLIP.mask), np.uint32(0))
+    quality = flag(np.isnan(frequency), Quality.MISSING)
+    quality |= flag(table["bad"], CYCLE_SLIP.mask)
     pair = ("et", "link")
     return xr.Dataset(
         {
@@ -267,7 +267,7 @@ def _uplink(raw: xr.Dataset, noise: Table) -> xr.Dataset:
             "station": ("ramp", table["station"][keep]),
             "band": ("ramp", table["band"][keep]),
             "delay": ("ramp", table["delay"][keep]),
-            "quality": ("ramp", np.where(bad, np.uint32(Quality.MISSING), np.uint32(0))),
+            "quality": ("ramp", flag(bad, Quality.MISSING)),
         },
         coords={"et": ("ramp", et[keep])},
     )

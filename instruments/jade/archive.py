@@ -14,12 +14,12 @@ from instruments.jade.calibrate import JADE_E, JADE_I, SENSORS, assembled
 from instruments.jade.chain import Array
 from instruments.jade.layout import ENERGIES
 from instruments.jade.quality import issue_flags
-from instruments.jade.schemas import BACKGROUND_KEPT, FIELD_WRONG, flag
+from instruments.jade.schemas import BACKGROUND_KEPT, FIELD_WRONG
 from pipeline.clock import Span
-from pipeline.dataset.quality import Quality
+from pipeline.dataset.events import counted
+from pipeline.dataset.quality import Quality, flag
 from pipeline.geometry import Geometry
 from pipeline.instrument import Raw, step
-from pipeline.particles.counting import counted
 
 MIDDLE = (ENERGIES - 1) // 2
 

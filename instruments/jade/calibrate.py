@@ -13,12 +13,13 @@ from instruments.jade import chain, looks
 from instruments.jade.chain import Array
 from instruments.jade.layout import ANODES, BACKGROUND_ANODES, ENERGIES, ION_LOOKS, ION_STEPS
 from instruments.jade.quality import issue_flags, voltages
-from instruments.jade.schemas import BACKGROUND_KEPT, BY_TABLE, E300, UNOBSERVED, flag
+from instruments.jade.schemas import BACKGROUND_KEPT, BY_TABLE, E300, UNOBSERVED
 from pipeline.clock import Span
-from pipeline.dataset.quality import Quality
+from pipeline.dataset.events import counted
+from pipeline.dataset.quality import Quality, flag
 from pipeline.geometry import Geometry
 from pipeline.instrument import Raw, step
-from pipeline.particles.counting import along_axis, along_time, correct_dead_time, counted, expected_counts
+from pipeline.particles.counting import along_axis, along_time, correct_dead_time, expected_counts
 
 # What lies around a sample and tells what it expects: steps of energy, records of high rate, sectors of low rate; of
 # ions accumulations, and the seconds these may be away.

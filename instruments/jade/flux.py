@@ -12,8 +12,7 @@ from calibration.tables import Table
 from instruments.jade import chain, looks
 from instruments.jade.chain import Array
 from instruments.jade.layout import ANODES, BACKGROUND_ANODES, ENERGIES
-from instruments.jade.schemas import flag
-from pipeline.dataset.quality import Quality
+from pipeline.dataset.quality import Quality, flag
 from pipeline.geometry import Geometry
 from pipeline.instrument import Product, step
 from pipeline.particles.pitch import pitch_angles

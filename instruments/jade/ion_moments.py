@@ -13,8 +13,8 @@ from instruments.jade import chain, looks
 from instruments.jade.cells import Cells, Moments, cells_of, corrected, moved, random_errors, response
 from instruments.jade.chain import Array
 from instruments.jade.moments import BAD, COVERED, EV, GRID, JADE_I, KEPT, own_errors, relative_efficiency
-from instruments.jade.schemas import PARTIAL, flag
-from pipeline.dataset.quality import Quality
+from instruments.jade.schemas import PARTIAL
+from pipeline.dataset.quality import Quality, flag
 from pipeline.geometry import Geometry
 from pipeline.instrument import Product, step
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from calibration.tables import Table
 from instruments.jade import chain, looks
 from instruments.jade.chain import Array
-from instruments.jade.schemas import BY_TABLE, NO_DEFLECTION, PARTIAL, flag
-from pipeline.dataset.quality import Quality
+from instruments.jade.schemas import BY_TABLE, NO_DEFLECTION, PARTIAL
+from pipeline.dataset.quality import Quality, flag
 from pipeline.instrument import Product, step
 
 # Bits under which a sample does not enter a moment.

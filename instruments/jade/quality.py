@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from calibration.tables import Table
 from instruments.jade.looks import HRS
 from instruments.jade.schemas import BLANKED, E300, MCP_OFF_COMMAND, NO_DEFLECTION, REVERSED, TIMING
-from pipeline.dataset.quality import Quality
+from pipeline.dataset.quality import Quality, flag
 
 # Bits of ISSUES, from the archive's labels, and what they mean here; the others do not touch the values.
 ISSUES: dict[int, int] = {
@@ -32,9 +32,9 @@ ISSUES: dict[int, int] = {
 
 def issue_flags(issues: NDArray[np.uint32], mode: NDArray[np.int8]) -> NDArray[np.uint32]:
     """Quality bits of records (n) by their ISSUES; high rate records may have been deflected."""
-    out = np.where(mode == HRS, np.uint32(NO_DEFLECTION.mask), np.uint32(0))
+    out = flag(mode == HRS, NO_DEFLECTION.mask)
     for bit, mask in ISSUES.items():
-        out |= np.where((issues >> np.uint32(bit)) & np.uint32(1), np.uint32(mask), np.uint32(0))
+        out |= flag((issues >> np.uint32(bit)) & np.uint32(1) != 0, mask)
     return out
 
 

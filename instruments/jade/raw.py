@@ -27,6 +27,7 @@ from pipeline.errors import InputError
 from pipeline.formats.defects import corrected
 from pipeline.formats.pds3 import Label, read_label
 from pipeline.formats.pds3_table import Table, read_table
+from pipeline.formats.state import file_state
 from pipeline.instrument import Granule, RawFormat
 
 NAME = re.compile(r"(JAD_L20_([A-Z]{3}_[A-Z]{3}_[A-Z]{3})_(\d{7}))_V(\d{2})\.LBL", re.IGNORECASE)
@@ -49,7 +50,7 @@ def open_table(path: Path) -> tuple[Label, Table, tuple[str, ...]]:
     InputError
         if it cannot be read, lacks an object, or its comments contradict its objects.
     """
-    label, corrections = _label(path, *_state(path))
+    label, corrections = _label(path, *file_state(path))
     table = read_table(label)
     block = next(b["TABLE"] for b in (label, *label.objects("FILE")) if "TABLE" in b)
     check_rjw(label, table.columns, int(block["ROW_BYTES"]))
@@ -57,12 +58,6 @@ def open_table(path: Path) -> tuple[Label, Table, tuple[str, ...]]:
         if name not in table:
             raise InputError(path, "the table has no such column", name)
     return label, table, corrections
-
-
-def _state(path: Path) -> tuple[int, int]:
-    """What changes with a file; 0 of one that is not there."""
-    state = path.stat() if path.is_file() else None
-    return (state.st_mtime_ns, state.st_size) if state else (0, 0)
 
 
 @lru_cache(maxsize=8)

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
 from pipeline.dataset.quality import Flag
 from pipeline.dataset.schema import Schema, Uncertainty, Variable
 
@@ -42,11 +39,6 @@ FLAGS = (
 )
 
 README = "instruments/jade/README.md"
-
-
-def flag(where: NDArray[np.bool_], mask: int) -> NDArray[np.uint32]:
-    """Quality bits where a condition holds."""
-    return np.where(where, np.uint32(mask), np.uint32(0))
 
 
 def _errors(

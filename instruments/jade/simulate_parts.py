@@ -10,17 +10,16 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from calibration.library import Library
 from instruments.jade.forward import Array, Known
 from instruments.jade.raw_write import write_level2
-from pipeline.clock import Span, format_utc
+from pipeline.clock import format_utc
+from pipeline.scene.tables import values_at
 
 if TYPE_CHECKING:
     from pipeline.scene import Scene
 
 Columns = dict[str, tuple[tuple[str, ...], Array]]
 
-TABLES = Path(__file__).resolve().parents[2] / "calibration" / "tables" / "jade"
 NAMES = (
     "compression", "timing", "energy_electrons", "energy_ions", "look_electrons", "look_ions", "geometric_factor",
     "efficiency_electrons", "efficiency_ions", "mcp", "background", "species", "spacecraft", "time_of_flight",
@@ -44,8 +43,7 @@ class Counted:
 
 def truth_tables(et: float) -> Known:
     """Values of the tables that hold at closest approach: table to quantity to array."""
-    context = Library({"jade": TABLES}, None).context("default")
-    return {name: dict(context.select("jade", name, Span(et, et + 1.0))[0][0].values) for name in NAMES}
+    return values_at("jade", NAMES, et)
 
 
 def write_days(folder: Path, kind: str, middle: Array, columns: dict[str, object], scene: Scene) -> None:

@@ -15,11 +15,12 @@ from instruments.jade.calibrate import IONS_AROUND, IONS_REACH, JADE_I, LARGEST_
 from instruments.jade.chain import Array
 from instruments.jade.layout import ENERGIES, TOF_BINS
 from instruments.jade.quality import issue_flags, voltages
-from instruments.jade.schemas import BY_TABLE, flag
+from instruments.jade.schemas import BY_TABLE
 from pipeline.clock import Span
-from pipeline.dataset.quality import Quality
+from pipeline.dataset.events import counted
+from pipeline.dataset.quality import Quality, flag
 from pipeline.instrument import Product, Raw, step
-from pipeline.particles.counting import along_time, counted, expected_counts, shifted
+from pipeline.particles.counting import along_time, expected_counts, shifted
 
 # Kinds of counters in table logicals; place of JADE-I in table mcp.
 START, COINCIDENCE, STOP = 0, 1, 2

@@ -20,13 +20,12 @@ from instruments.jedi.schemas import (
     SMALL_PIXEL,
     SMEARED,
     STATE_UNKNOWN,
-    flag,
 )
 from pipeline.clock import Span
-from pipeline.dataset.quality import Quality
+from pipeline.dataset.events import counted
+from pipeline.dataset.quality import Quality, flag
 from pipeline.geometry import Geometry
 from pipeline.instrument import Product, Raw, step
-from pipeline.particles.counting import counted
 from pipeline.particles.pitch import pitch_angles
 
 HALO = chain.REACH + 1.0

@@ -18,6 +18,7 @@ from pipeline.errors import InputError
 from pipeline.formats.defects import corrected
 from pipeline.formats.pds3 import Block, Label, read_label
 from pipeline.formats.pds3_table import Table, read_table
+from pipeline.formats.state import file_state
 from pipeline.instrument import Granule, RawFormat
 
 NAME = re.compile(r"(JED_(\d{3})_([A-Z]+)_EDR_(\d{7}))_V(\d{2})\.LBL", re.IGNORECASE)
@@ -43,7 +44,7 @@ def table_of(path: Path) -> tuple[Label, Table]:
     InputError
         if label, format file or data cannot be used, or columns this project needs are not there.
     """
-    label, _ = corrected(_read(path, *_state(path)))
+    label, _ = corrected(_read(path, *file_state(path)))
     block = label.get(POINTER)
     if not isinstance(block, Block):
         raise InputError(path, "object missing", POINTER)
@@ -51,7 +52,7 @@ def table_of(path: Path) -> tuple[Label, Table]:
     for name, value in block.pairs:
         if name == "^STRUCTURE":
             structure = label.resolve(str(value))
-            pairs += _read(structure, *_state(structure)).pairs
+            pairs += _read(structure, *file_state(structure)).pairs
     table = read_table(label, POINTER, Block(pairs))
     kind = kind_of(path)
     needed = ["UTC", "SCLK", "INTEGRATION TIME", "MCP GAIN", *(n for row in channel_columns(kind) for n in row)]
@@ -69,12 +70,6 @@ def table_of(path: Path) -> tuple[Label, Table]:
 def _read(path: Path, _modified: int, _size: int) -> Label:
     """A label or a format file, which the tables of three units share; read once while it stays as it is."""
     return read_label(path)
-
-
-def _state(path: Path) -> tuple[int, int]:
-    """Time of the last change and size; zeros where there is no such file, of which reading tells."""
-    state = path.stat() if path.is_file() else None
-    return (state.st_mtime_ns, state.st_size) if state else (0, 0)
 
 
 def kind_of(path: Path) -> str:

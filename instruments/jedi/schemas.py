@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from instruments.jedi.layout import SPECIES, TELESCOPES
 from pipeline.dataset.quality import Flag
@@ -22,11 +21,6 @@ SHARED = "records of one unit within 30 s"
 # Middles of the bins of pitch angle, degrees.
 PITCH = np.arange(5.0, 180.0, 10.0)
 UNITS = "cm-2 s-1 sr-1 keV-1"
-
-
-def flag(where: NDArray[np.bool_], mask: int) -> NDArray[np.uint32]:
-    """Quality bits where a condition holds."""
-    return np.where(where, np.uint32(mask), np.uint32(0))
 
 
 def _errors(dims: tuple[str, ...], scale: str) -> tuple[Uncertainty, ...]:

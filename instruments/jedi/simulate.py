@@ -18,13 +18,13 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from calibration.library import Library
 from instruments.jedi.layout import FAMILIES, KINDS, LARGE, SMALL, TELESCOPES, UNITS, Family, merged
 from instruments.jedi.raw_write import write_edr
 from pipeline.clock import Span
 from pipeline.instrument import Truth
 from pipeline.scene.energetic import anisotropy, mean_intensity
 from pipeline.scene.particles import angle_between, counter, field_through, penetrating
+from pipeline.scene.tables import values_at
 
 if TYPE_CHECKING:
     from pipeline.scene import Scene
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 Known = dict[str, dict[str, Array]]
 
-TABLES = Path(__file__).resolve().parents[2] / "calibration" / "tables" / "jedi"
 NAMES = ("channels", "look", "geometric_factor", "efficiency", "dead_time", "penetrators", "coincidence")
 # Sensor frames of juno_v12.tf: turns about the axes as they are then.
 TURNS = (("ZXY", (90.0, 8.0, -10.0)), ("ZX", (180.0, -90.0)), ("ZXY", (-90.0, -8.0, -10.0)))
@@ -95,8 +94,7 @@ def simulate(scene: Scene, raw_folder: Path, scale: Literal["demo", "full"], rng
 
 def truth_tables(et: float) -> Known:
     """Values of the tables that hold at closest approach: table to quantity to array."""
-    context = Library({"jedi": TABLES}, None).context("default")
-    return {name: dict(context.select("jedi", name, Span(et, et + 1.0))[0][0].values) for name in NAMES}
+    return values_at("jedi", NAMES, et)
 
 
 def unit_counts(

@@ -9,8 +9,8 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from instruments.jedi.schemas import PITCH, SPECTROGRAMS, flag
-from pipeline.dataset.quality import CONDITIONS, Quality
+from instruments.jedi.schemas import PITCH, SPECTROGRAMS
+from pipeline.dataset.quality import CONDITIONS, Quality, flag
 from pipeline.instrument import Product, step
 
 Array = NDArray[np.float64]

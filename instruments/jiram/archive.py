@@ -12,8 +12,8 @@ from calibration.tables import Table
 from instruments.jiram import chain
 from instruments.jiram.calibrate import BANDS
 from instruments.jiram.pixels import tie_points
-from instruments.jiram.schemas import INCOMPLETE, PIXELS, SPECTRA, flag
-from pipeline.dataset.quality import Quality
+from instruments.jiram.schemas import INCOMPLETE, PIXELS, SPECTRA
+from pipeline.dataset.quality import Quality, flag
 from pipeline.geometry import Geometry
 from pipeline.instrument import Raw, step
 

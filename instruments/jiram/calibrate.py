@@ -23,9 +23,8 @@ from instruments.jiram.schemas import (
     NONLINEAR,
     PIXELS,
     SPECTRA,
-    flag,
 )
-from pipeline.dataset.quality import Quality, raised
+from pipeline.dataset.quality import Quality, flag, raised
 from pipeline.errors import CalibrationError
 from pipeline.geometry import Geometry
 from pipeline.instrument import Product, Raw, step
@@ -288,8 +287,7 @@ def radiance(
     per_unit, error = gain_of(frame, *_responsivity(image_responsivity), exposure, read_time)
     value = light.counts / per_unit
     if colour_correction:
-        edges, reference = bands["edges"].value, bands["reference"].value
-        factor = np.stack([planck.colour(*each) for each in zip(value, edges, reference.tolist(), strict=True)])
+        factor = _colour_factor(value, bands)
         error = np.hypot(error, bands["colour"].value[:, None, None])
         value, per_unit = value / factor, per_unit * factor
     sigma = light.random / per_unit
@@ -297,7 +295,6 @@ def radiance(
     quality = light.quality | flag(hit, Quality.RADIATION) | flag(hot, HOT_PIXEL.mask)
     systematic = np.hypot(np.nan_to_num(error * value), light.systematic / per_unit)
     drift = light.drift[:, 0, 0] / per_unit.mean(axis=(1, 2))
-    width = bands["width"]
     dataset = xr.Dataset(
         {
             "radiance": (PIXELS, value[None].astype(np.float32)),
@@ -305,14 +302,20 @@ def radiance(
             "radiance_systematic": (PIXELS, chain.coarse(systematic)[None]),
             "radiance_structured": (("et", "band"), drift[None].astype(np.float32)),
             "quality": (PIXELS, quality[None]),
-            "band_width": (("et", "band"), width.value[None].astype(np.float32)),
-            "band_width_systematic": (("et", "band"), width.sigma[None].astype(np.float32)),
+            "band_width": (("et", "band"), bands["width"].value[None].astype(np.float32)),
+            "band_width_systematic": (("et", "band"), bands["width"].sigma[None].astype(np.float32)),
             **_of_frame(frame),
             **tie_points(geometry, frame.et, pointing),
         },
         coords={"et": [frame.et], "band": np.array(BANDS, object)},
     )
     return dataset.isel(band=raw["present"].values[0])
+
+
+def _colour_factor(value: Array, bands: Table) -> Array:
+    """What photons of a blackbody's spectrum count over what its energy would, in each band."""
+    edges, reference = bands["edges"].value, bands["reference"].value
+    return np.stack([planck.colour(*each) for each in zip(value, edges, reference.tolist(), strict=True)])
 
 
 def _responsivity(table: Table) -> tuple[Array, Array]:

@@ -16,8 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from calibration.tables import Table
 from instruments.jiram.layout import LINES, SAMPLES, SLIT
-from instruments.jiram.schemas import PIXELS, TIE_STEP, flag
-from pipeline.dataset.quality import Quality
+from instruments.jiram.schemas import PIXELS, TIE_STEP
+from pipeline.dataset.quality import Quality, flag
 from pipeline.errors import CalibrationError
 from pipeline.geometry import Geometry
 from pipeline.geometry.attitude import apply, to_matrix

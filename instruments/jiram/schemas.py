@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
-
 from instruments.jiram.layout import BANDS, LINES, SAMPLES, SLIT
 from pipeline.dataset.quality import Flag
 from pipeline.dataset.schema import Schema, Uncertainty, Variable
@@ -30,11 +27,6 @@ PIXELS = ("et", "band", "line", "sample")
 SPECTRA = ("et", "slit", "channel")
 # Nodes of the grid of footprints: edges of every 16th pixel.
 TIE_STEP = 16
-
-
-def flag(where: NDArray[np.bool_], mask: int) -> NDArray[np.uint32]:
-    """Quality bits where a condition holds."""
-    return np.where(where, np.uint32(mask), np.uint32(0))
 
 
 def _background(dims: tuple[str, ...], sizes: dict[str, int]) -> Schema:

@@ -20,7 +20,6 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy.fft import dctn, idctn
 
-from calibration.library import Library
 from instruments.jiram.layout import BACKGROUND, BANDS, LINES, SAMPLES, SCIENCE, SLIT, TEMPERATURES
 from instruments.jiram.raw_write import Acquisition, write_acquisition
 from instruments.jiram.schemas import PIXELS, SPECTRA
@@ -28,6 +27,7 @@ from pipeline.clock import Span, format_utc, parse_utc
 from pipeline.geometry import Geometry
 from pipeline.geometry.surface import Surface, surface_points
 from pipeline.instrument import Truth
+from pipeline.scene.tables import values_at
 from pipeline.scene.thermal import LINES as H3_LINES
 from pipeline.scene.thermal import ThermalScene, planck
 
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 Known = dict[str, dict[str, Array]]
 
-TABLES = Path(__file__).resolve().parents[2] / "calibration" / "tables" / "jiram"
 NAMES = (
     "bands", "image_detector", "image_dark", "image_responsivity", "spectrum_detector", "spectrum_dark",
     "spectrum_responsivity", "wavelength", "temperature", "compression", "exposure",
@@ -115,8 +114,7 @@ def simulate(scene: Scene, raw_folder: Path, scale: Literal["demo", "full"], rng
 
 def truth_tables(et: float) -> Known:
     """Values of the tables that hold at closest approach: table to quantity to array."""
-    context = Library({"jiram": TABLES}, None).context("default")
-    return {name: dict(context.select("jiram", name, Span(et, et + 1.0))[0][0].values) for name in NAMES}
+    return values_at("jiram", NAMES, et)
 
 
 def acquisition_times(span: Span, geometry: Geometry, every: int) -> Array:

@@ -20,7 +20,7 @@ from instruments.junocam.observation import Image
 from instruments.junocam.position import Shift, Stated, along_track, label_shift, shifted
 from instruments.junocam.spin import NAMES, TURN, Spin, table_of, toward, turned
 from pipeline.clock import Span
-from pipeline.dataset.quality import Quality
+from pipeline.dataset.quality import Quality, flag
 from pipeline.geometry import Geometry
 from pipeline.geometry.attitude import Attitude, apply, compose, to_quaternion
 from pipeline.geometry.frames import SPACECRAFT
@@ -228,7 +228,7 @@ def _dataset(solution: _Solution, place: _Place, edge: float) -> dict[str, Any]:
         "parameter_systematic": ("parameter_name", np.sqrt(np.diag(covariance))),
         "parameter_quality": (
             "parameter_name",
-            np.where(np.isnan(solution.values), np.uint32(Quality.MISSING), np.uint32(0)),
+            flag(np.isnan(solution.values), Quality.MISSING),
         ),
         "prior": ("parameter_name", solution.prior),
         "prior_sigma": ("parameter_name", np.where(np.isfinite(solution.sigma), solution.sigma, -1.0)),
@@ -288,7 +288,7 @@ def _limb_variables(found: Limb | None, n: int) -> dict[str, Any]:
 def _quality(out: Mapping[str, Any], place: _Place, solution: _Solution) -> NDArray[np.uint32]:
     found = solution.found
     unknown = np.isnan(out["quaternion"][1][:, 0]) | np.isnan(out["position"][1][:, 0])
-    bits = np.where(unknown, np.uint32(Quality.GEOMETRY_MISSING), np.uint32(0))
+    bits = flag(unknown, Quality.GEOMETRY_MISSING)
     if place.basis == "label":
         bits |= np.uint32(LABEL_POSITION.mask)
     if place.basis == "predicted trajectory":

@@ -24,7 +24,7 @@ from instruments.junocam.schemas import (
     NO_CONTENT,
     NONLINEAR,
 )
-from pipeline.dataset.quality import Quality, raised
+from pipeline.dataset.quality import Quality, flag, raised
 from pipeline.errors import CalibrationError
 
 Floats = NDArray[np.float64]
@@ -57,8 +57,8 @@ class Framelet:
         gone, corrupt = self.damage(dn, noise)
         quality = np.take(self.level_flags(dn), self.value)
         quality |= np.uint32(self.circumstances(condition, clipped))
-        quality |= _bits(gone, Quality.MISSING | LOST.mask) | _bits(corrupt, CORRUPT_BLOCK.mask)
-        quality |= _bits(self.hits(noise), Quality.RADIATION) | _bits(self.of_pixels("hot") != 0, HOT.mask)
+        quality |= flag(gone, Quality.MISSING | LOST.mask) | flag(corrupt, CORRUPT_BLOCK.mask)
+        quality |= flag(self.hits(noise), Quality.RADIATION) | flag(self.of_pixels("hot") != 0, HOT.mask)
         quality[:, ~self.active] = Quality.MISSING | DARK_COLUMN.mask
         quality[self.lines :] = Quality.MISSING
         out["quality"][...] = quality
@@ -156,8 +156,8 @@ class Framelet:
         """Quality bits of each level."""
         detector = self.tables.detector
         full = (dn >= float(detector["plateau"].value)) | (np.arange(dn.size) == dn.size - 1)
-        bits = _bits(full, Quality.SATURATED)
-        bits |= _bits(~full & (dn > float(detector["linear_limit"].value)), NONLINEAR.mask)
+        bits = flag(full, Quality.SATURATED)
+        bits |= flag(~full & (dn > float(detector["linear_limit"].value)), NONLINEAR.mask)
         bits[0] |= np.uint32(Quality.CLIPPED_LOW)
         return bits
 
@@ -198,7 +198,3 @@ class Framelet:
                 f"table junocam.pixels, quantity {name}: shape {quantity.value.shape}, {shape} is needed for this image"
             )
         return quantity.value[self.band.place].astype(np.float32)
-
-
-def _bits(where: NDArray[np.bool_], mask: int) -> NDArray[np.uint32]:
-    return np.where(where, np.uint32(mask), np.uint32(0))

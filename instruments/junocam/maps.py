@@ -21,7 +21,7 @@ from instruments.junocam.layout import FILTERS
 from instruments.junocam.limb import View
 from instruments.junocam.observation import SINGLE, UNUSABLE, Image
 from instruments.junocam.resample import SPACING, Placed, Squares, eye, interpolated, placed
-from pipeline.dataset.quality import Quality, raised
+from pipeline.dataset.quality import Quality, flag, raised
 from pipeline.geometry import Geometry
 from pipeline.instrument import Product, step
 from pipeline.jupiter.shape import longitude_latitude
@@ -203,8 +203,8 @@ class Sheet:
             emission = np.where(off, np.nan, np.degrees(np.arccos(np.clip(mu, -1.0, 1.0))))
             incidence = np.where(off, np.nan, np.degrees(np.arccos(np.clip(mu0, -1.0, 1.0))))
         quality = self.bits | np.where(self.weight > 0.0, np.uint32(0), np.uint32(Quality.MISSING))
-        quality |= np.where((self.weight > 0.0) & (self.best < 0.25), np.uint32(SEAM.mask), np.uint32(0))
-        quality |= np.where(off, np.uint32(OFF_PLANET.mask), np.uint32(0))
+        quality |= flag((self.weight > 0.0) & (self.best < 0.25), SEAM.mask)
+        quality |= flag(off, OFF_PLANET.mask)
         if len(attitude["quality"]):
             quality |= np.bitwise_and.reduce(attitude["quality"].values)
         moved = np.hypot(float(np.nanmax(attitude["pointing_sigma"].values, initial=0.0)) * way, _position(attitude))

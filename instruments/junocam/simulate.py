@@ -17,17 +17,17 @@ import xarray as xr
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from calibration.library import Library
 from calibration.tables import Table
 from instruments.junocam.camera import FRAME, Camera
 from instruments.junocam.labels import INTERFRAME_DELTA, START_BIAS, ImageLabel
 from instruments.junocam.layout import ACTIVE_COLUMNS, FILTERS, LINES, SAMPLES
 from instruments.junocam.raw_write import write_edr
-from pipeline.clock import Span, format_utc, parse_utc
+from pipeline.clock import format_utc, parse_utc
 from pipeline.geometry.surface import surface_points
 from pipeline.instrument import Truth
 from pipeline.jupiter.shape import RADII, longitude_latitude, nearest_point, planetographic, west
 from pipeline.scene.disc import i_over_f
+from pipeline.scene.tables import tables_at
 
 if TYPE_CHECKING:
     from pipeline.scene import Scene
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 Codes = NDArray[np.uint8]
 
-TABLES = Path(__file__).resolve().parents[2] / "calibration" / "tables" / "junocam"
 NAMES = ("camera", "response", "detector", "throughput", "solar", "limb")
 AU = 149597870.7
 WAVELENGTHS = {"BLUE": 480.1, "GREEN": 553.5, "RED": 698.9, "METHANE": 890.0}
@@ -110,8 +109,7 @@ def simulate(scene: Scene, raw_folder: Path, scale: Literal["demo", "full"], rng
 
 def truth_tables(et: float) -> dict[str, Table]:
     """The tables that hold at closest approach."""
-    context = Library({"junocam": TABLES}, None).context("default")
-    return {name: context.select("junocam", name, Span(et, et + 1.0))[0][0] for name in NAMES}
+    return tables_at("junocam", NAMES, et)
 
 
 def label_of(shot: Shot, number: int, scene: Scene, camera: Camera) -> ImageLabel:

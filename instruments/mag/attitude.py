@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from instruments.mag.frames import Array, compose, rotate, rotate_variance, transpose
 from instruments.mag.schemas import FRAMES
 from instruments.mag.uncertainty import coarse, sigmas
-from pipeline.dataset.quality import Quality
+from pipeline.dataset.quality import Quality, flag
 from pipeline.geometry import Geometry
 
 # The spin is so steady that one value a minute, on whole minutes in et, serves all samples.
@@ -77,6 +77,6 @@ def in_all_frames(
             ("_structured", coarse(sigmas(bent, turn))),
         ):
             dataset[f"b_{name}{suffix}"] = ("et", "xyz"), values
-    quality = quality | np.where(missing, np.uint32(Quality.GEOMETRY_MISSING), np.uint32(0))
-    quality = quality | np.where(np.isnan(b[:, 0]), np.uint32(Quality.MISSING), np.uint32(0))
+    quality = quality | flag(missing, Quality.GEOMETRY_MISSING)
+    quality = quality | flag(np.isnan(b[:, 0]), Quality.MISSING)
     return dataset.assign(quality=(("et",), quality | geometry.quality(et)))

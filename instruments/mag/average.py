@@ -16,9 +16,9 @@ from instruments.mag.attitude import in_all_frames
 from instruments.mag.chain import Index, bench_angles
 from instruments.mag.frames import Array, compose, sum_of_three, transpose
 from instruments.mag.groups import Groups
-from instruments.mag.schemas import MIXED_RANGE, PARTIAL, RANGE_CHANGE, flag
+from instruments.mag.schemas import MIXED_RANGE, PARTIAL, RANGE_CHANGE
 from instruments.mag.uncertainty import ErrorModel, of_mean, of_rotation, sensor_of, systematic, undithered
-from pipeline.dataset.quality import Quality, raised
+from pipeline.dataset.quality import Quality, flag, raised
 from pipeline.geometry import Geometry
 from pipeline.instrument import Product, step
 from pipeline.passes import Pass

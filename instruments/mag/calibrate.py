@@ -14,11 +14,12 @@ from instruments.mag import chain, uncertainty
 from instruments.mag.attitude import in_all_frames, spin
 from instruments.mag.chain import Index
 from instruments.mag.frames import Array, rotate, rotate_variance, transpose
-from instruments.mag.schemas import EDDY_UNCORRECTED, RANGE_CHANGE, RANGE_UNKNOWN, SPACECRAFT_UNCORRECTED, flag
+from instruments.mag.schemas import EDDY_UNCORRECTED, RANGE_CHANGE, RANGE_UNKNOWN, SPACECRAFT_UNCORRECTED
 from instruments.mag.sts import FRAMES, SPICE_FRAMES
 from instruments.mag.uncertainty import ErrorModel
 from pipeline.clock import Span
-from pipeline.dataset.quality import Quality
+from pipeline.dataset.events import counted
+from pipeline.dataset.quality import Quality, flag
 from pipeline.errors import CalibrationError
 from pipeline.geometry import Geometry
 from pipeline.instrument import Raw, step
@@ -227,12 +228,6 @@ def to_j2000(et: Array, b: Array, frame: NDArray[np.uint8], geometry: Geometry) 
         turn = geometry.rotation("J2000", SPICE_FRAMES[FRAMES[int(number)]], et[use])
         out[use] = rotate(transpose(turn), b[use])
     return out
-
-
-def counted(raw: xr.Dataset, span: Span) -> dict[str, int]:
-    """How often each kind of thing happened to the raw data within a span."""
-    use = span.contains(raw["et_event"].values)
-    return dict(zip(raw["event"].values.tolist(), raw["events"].values[use].sum(axis=0).tolist(), strict=True))
 
 
 def sample_timing(raw: xr.Dataset, timing: Table) -> tuple[Array, Array]:

@@ -23,6 +23,7 @@ from pipeline.clock import TICKS, Sclk, Span
 from pipeline.errors import InputError
 from pipeline.formats.packet_fields import Field, Layout, Ragged, check_packets, decode
 from pipeline.formats.packets import COUNTS, PacketIndex, PacketReport, index_packets, order_packets
+from pipeline.formats.state import file_state
 from pipeline.instrument import Granule, RawFormat
 
 IDENTIFICATION, OUTBOARD, INBOARD, HOUSEKEEPING = 0x420, 0x421, 0x422, 0x423
@@ -108,11 +109,7 @@ def scan(path: Path) -> TelemetryFile:
     InputError
         if it cannot be read, is no such file, or a packet contradicts the format.
     """
-    try:
-        state = path.stat()
-    except OSError as error:
-        raise InputError(path, f"cannot be read: {error.strerror}") from error
-    return _scan(path, state.st_mtime_ns, state.st_size)
+    return _scan(path, *file_state(path))
 
 
 @lru_cache(maxsize=4)

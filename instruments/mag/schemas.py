@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
 from pipeline.dataset.quality import Flag
 from pipeline.dataset.schema import Component, Schema, Uncertainty, Variable
 
@@ -24,11 +21,6 @@ PARTIAL = Flag(
 MIXED_RANGE = Flag(20, "mixed_range", "the average combines samples of more than one range", condition=True)
 RANGE_UNKNOWN = Flag(21, "range_unknown", "range code without a meaning in table ranges")
 FLAGS = (RANGE_CHANGE, EDDY_UNCORRECTED, SPACECRAFT_UNCORRECTED, PARTIAL, MIXED_RANGE, RANGE_UNKNOWN)
-
-
-def flag(where: NDArray[np.bool_], mask: int) -> NDArray[np.uint32]:
-    """Quality bits where a condition holds."""
-    return np.where(where, np.uint32(mask), np.uint32(0))
 
 
 # Nodes of table bench; the errors of neighbouring nodes are independent.

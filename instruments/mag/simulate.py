@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 from scipy.spatial.transform import Rotation
 
-from calibration.library import Library
 from instruments.mag.raw import FULL_RATE, INBOARD, OUTBOARD, SIMULATED
 from instruments.mag.raw_write import Stream, clock_counter, housekeeping_stream, science_stream, write_streams
 from instruments.mag.schemas import FRAMES
@@ -28,6 +27,7 @@ from pipeline.clock import TICKS, Sclk, Span, et_to_utc
 from pipeline.formats.packets import HEADER
 from pipeline.geometry import Geometry
 from pipeline.instrument import Truth
+from pipeline.scene.tables import values_at
 
 if TYPE_CHECKING:
     from pipeline.scene import Scene
@@ -36,7 +36,6 @@ Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 Known = dict[str, dict[str, Array]]
 
-TABLES = Path(__file__).resolve().parents[2] / "calibration" / "tables" / "mag"
 NAMES = (
     "ranges", "gain", "zero", "orthogonality", "alignment", "bench", "temperature", "timing", "eddy",
     "spacecraft_field", "noise",
@@ -108,8 +107,7 @@ def simulate(scene: Scene, raw_folder: Path, scale: Literal["demo", "full"], rng
 
 def truth_tables(et: float) -> Known:
     """Values of the tables that hold at closest approach: table to quantity to array."""
-    context = Library({"mag": TABLES}, None).context("default")
-    return {name: dict(context.select("mag", name, Span(et, et + 1.0))[0][0].values) for name in NAMES}
+    return values_at("mag", NAMES, et)
 
 
 def smooth_field(scene: Scene) -> CubicSpline:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from pipeline.clock import Sclk, Span, utc_to_et
 from pipeline.errors import InputError
 from pipeline.formats.pds3 import read_label
+from pipeline.formats.state import file_state
 from pipeline.instrument import Granule, RawFormat
 
 Floats = NDArray[np.float64]
@@ -108,11 +109,7 @@ def _check_label(label: Path, data: Path) -> None:
 
 
 def _look(path: Path) -> _File:
-    try:
-        state = path.stat()
-    except OSError as error:
-        raise InputError(path, f"cannot be read: {error.strerror}") from error
-    return _look_at(path, state.st_mtime_ns, state.st_size)
+    return _look_at(path, *file_state(path))
 
 
 @lru_cache(maxsize=8)

@@ -17,9 +17,9 @@ from calibration.tables import Table
 from instruments.mag.chain import bench_angles, cube_to_spacecraft
 from instruments.mag.frames import Array, transpose
 from instruments.mag.groups import Groups
-from instruments.mag.schemas import MIXED_RANGE, flag
+from instruments.mag.schemas import MIXED_RANGE
 from instruments.mag.uncertainty import sensor_of
-from pipeline.dataset.quality import Quality, raised
+from pipeline.dataset.quality import Quality, flag, raised
 from pipeline.geometry import Geometry
 from pipeline.instrument import Product, step
 from pipeline.passes import Pass

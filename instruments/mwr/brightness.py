@@ -13,9 +13,9 @@ from calibration.tables import Table
 from instruments.mwr import beam as beams
 from instruments.mwr.layout import CHANNELS, RECEIVERS
 from instruments.mwr.radiometer import Array
-from instruments.mwr.schemas import NO_INFORMATION, UNRESOLVED, flag
+from instruments.mwr.schemas import NO_INFORMATION, UNRESOLVED
 from instruments.mwr.sky import blocks
-from pipeline.dataset.quality import Quality
+from pipeline.dataset.quality import Quality, flag
 from pipeline.geometry import Geometry
 from pipeline.instrument import Product, step
 from pipeline.jupiter.shape import EQUATORIAL_RADIUS

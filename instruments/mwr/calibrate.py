@@ -12,16 +12,20 @@ from calibration.tables import Table
 from instruments.mwr import radiometer
 from instruments.mwr.layout import CHANNELS, DIODE_BITS, LOAD_BIT, RECEIVER_OF_STREAM, RECEIVERS, STREAMS, UNKNOWN_STATE
 from instruments.mwr.radiometer import Array
-from instruments.mwr.schemas import EQUATION, REFERENCE_LOST, flag
+from instruments.mwr.schemas import EQUATION, REFERENCE_LOST
 from instruments.mwr.states import HALO, interpolated, physical_temperatures, windows
 from pipeline.clock import Span
-from pipeline.dataset.quality import Quality
+from pipeline.dataset.events import counted
+from pipeline.dataset.quality import Quality, flag
 from pipeline.errors import CalibrationError
 from pipeline.instrument import Product, Raw, step
 
 Flags = NDArray[np.uint32]
 
 OF_STREAM = list(RECEIVER_OF_STREAM)
+# First and last stream of each receiver: where a record of the first is lost the other one serves.
+FIRST = [OF_STREAM.index(n) for n in range(RECEIVERS)]
+LAST = [len(OF_STREAM) - 1 - OF_STREAM[::-1].index(n) for n in range(RECEIVERS)]
 # Neighbours are looked for within this many seconds: antenna records surround each diode, the load is seen every 1.2 s.
 ANTENNA_REACH, LOAD_REACH = 0.75, 3.0
 # A converter's rounding, counts squared.
@@ -191,11 +195,8 @@ def antenna_temperature(
         ),
         "bend": bend * gain["compression_systematic"].values,
     }
-    first = [OF_STREAM.index(n) for n in range(RECEIVERS)]
-    # Of a receiver's two streams the other one serves where a record of the first is lost.
-    last = [len(OF_STREAM) - 1 - list(OF_STREAM)[::-1].index(n) for n in range(RECEIVERS)]
-    by_receiver = np.where(np.isnan(ta[:, first]), ta[:, last], ta[:, first])
-    diode_error = diode_error[:, first]
+    by_receiver = np.where(np.isnan(ta[:, FIRST]), ta[:, LAST], ta[:, FIRST])
+    diode_error = diode_error[:, FIRST]
     common = radiometer.systematic(by_receiver, front, chain, thermal, diode_error)
     scale = (by_receiver - front.offset) * diode_error
     return _finished(at, parts, common, scale, front.offset, bits).assign_attrs(counted(raw, span))
@@ -320,13 +321,6 @@ def antenna_temperature_from_archive(
         "structured": np.zeros(ta.shape),
         "bend": np.zeros(ta.shape),
     }
-    first = [OF_STREAM.index(n) for n in range(RECEIVERS)]
     bits = flag(gone, Quality.MISSING) | flag(differs, EQUATION.mask)
-    common = ARCHIVE_ACCURACY * np.abs(np.where(np.isfinite(ta), ta, 0.0)[:, first])
-    return _finished(et, parts, common, common, toff[:, first], bits).assign_attrs(counted(raw, span))
-
-
-def counted(raw: xr.Dataset, span: Span) -> dict[str, int]:
-    """How often each kind of thing happened to the rows within a span."""
-    use = span.contains(raw["et_event"].values)
-    return dict(zip(raw["event"].values.tolist(), raw["events"].values[use].sum(axis=0).tolist(), strict=True))
+    common = ARCHIVE_ACCURACY * np.abs(np.where(np.isfinite(ta), ta, 0.0)[:, FIRST])
+    return _finished(et, parts, common, common, toff[:, FIRST], bits).assign_attrs(counted(raw, span))

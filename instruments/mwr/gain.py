@@ -13,8 +13,8 @@ from calibration.tables import Table
 from instruments.mwr import radiometer
 from instruments.mwr.layout import DIODES, RECEIVER_OF_STREAM, STREAMS
 from instruments.mwr.radiometer import Array
-from instruments.mwr.schemas import DIODE_FAILED, flag
-from pipeline.dataset.quality import Quality
+from instruments.mwr.schemas import DIODE_FAILED
+from pipeline.dataset.quality import Quality, flag
 from pipeline.instrument import Product, step
 
 # Interval of the nodes, seconds: a spin; edges of the bins are whole multiples of it in et.

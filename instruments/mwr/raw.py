@@ -37,6 +37,7 @@ from pipeline.clock import TICKS, Sclk, Span, parse_utc
 from pipeline.errors import InputError
 from pipeline.formats.defects import corrected
 from pipeline.formats.pds3 import read_label
+from pipeline.formats.state import file_state
 from pipeline.instrument import Granule, RawFormat
 
 Floats = NDArray[np.float64]
@@ -78,11 +79,7 @@ class _File:
 
 
 def _look(path: Path, clock: Sclk) -> _File:
-    try:
-        state = path.stat()
-    except OSError as error:
-        raise InputError(path, f"cannot be read: {error.strerror}") from error
-    return _look_at(path, state.st_mtime_ns, state.st_size, clock)
+    return _look_at(path, *file_state(path), clock)
 
 
 @lru_cache(maxsize=16)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
-
 from pipeline.dataset.quality import Flag
 from pipeline.dataset.schema import Schema, Uncertainty, Variable
 
@@ -20,11 +17,6 @@ FLAGS = (DIODE_FAILED, REFERENCE_LOST, EQUATION, UNRESOLVED, NO_INFORMATION, BEL
 
 README = "instruments/mwr/README.md"
 SMOOTHING_SCALE = "30 s (load) to 240 s (gain)"
-
-
-def flag(where: NDArray[np.bool_], mask: int) -> NDArray[np.uint32]:
-    """Quality bits where a condition holds."""
-    return np.where(where, np.uint32(mask), np.uint32(0))
 
 
 def _quality(*dims: str, name: str = "quality") -> Variable:

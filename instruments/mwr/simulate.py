@@ -18,13 +18,13 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
-from calibration.library import Library
 from instruments.mwr.layout import CHANNELS, RECEIVER_OF_STREAM, RECEIVERS, SENSORS, STREAMS, THERMISTORS, sensors_of
 from instruments.mwr.raw_write import write_csv
 from pipeline.clock import Span
 from pipeline.instrument import Truth
 from pipeline.jupiter.shape import EQUATORIAL_RADIUS
 from pipeline.scene.microwave import FREQUENCIES, STEP, MicrowaveSky, microwave_sky, seen
+from pipeline.scene.tables import values_at
 
 if TYPE_CHECKING:
     from pipeline.geometry import Geometry
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 Known = dict[str, dict[str, Array]]
 
-TABLES = Path(__file__).resolve().parents[2] / "calibration" / "tables" / "mwr"
 NAMES = ("receiver", "detector", "chain", "noise_diode", "thermal", "beam")
 SLOT = 0.1
 # The scene in the beam is smooth over this many seconds: 2.4 degrees of spin, beams are 10.8 degrees wide and more.
@@ -116,8 +115,7 @@ def is_near(scene: Scene, et: Array) -> NDArray[np.bool_]:
 
 def truth_tables(et: float) -> Known:
     """Values of the tables that hold at closest approach: table to quantity to array."""
-    context = Library({"mwr": TABLES}, None).context("default")
-    return {name: dict(context.select("mwr", name, Span(et, et + 1.0))[0][0].values) for name in NAMES}
+    return values_at("mwr", NAMES, et)
 
 
 def slots(span: Span) -> tuple[Array, NDArray[np.uint8]]:

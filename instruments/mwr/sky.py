@@ -13,9 +13,9 @@ from instruments.mwr import beam as beams
 from instruments.mwr.beam import BELT_KNOT, KNOT, Knots, Met, Rays, weighted
 from instruments.mwr.layout import CHANNELS, RECEIVERS
 from instruments.mwr.radiometer import Array
-from instruments.mwr.schemas import BELTS_BRIGHT, UNRESOLVED, flag
+from instruments.mwr.schemas import BELTS_BRIGHT, UNRESOLVED
 from pipeline.clock import Span
-from pipeline.dataset.quality import Quality
+from pipeline.dataset.quality import Quality, flag
 from pipeline.geometry import Geometry
 from pipeline.geometry.surface import surface_points
 from pipeline.instrument import Product, step

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from calibration.tables import Table
+from calibration.tables import Quantity, Table
 from instruments.sru.camera import (
     Shot,
     planet_mask,
@@ -31,7 +31,7 @@ from instruments.sru.detector import (
     valid_pixels,
 )
 from instruments.sru.schemas import CORE, DAY, HOT, NO_STACK, OFFSET_ODD, PLANET, STAR, TIME_CONFLICT
-from pipeline.dataset.quality import Quality
+from pipeline.dataset.quality import Quality, flag
 from pipeline.geometry import Geometry
 from pipeline.instrument import Product, Raw, step
 
@@ -51,11 +51,6 @@ FAINT = 15.0
 BRIGHT = 10.0
 # Sigmas of the table by which an offset may be off.
 ODD = 5.0
-
-
-def flag(where: Mask, mask: int) -> Flags:
-    """Quality bits where a condition holds."""
-    return np.where(where, np.uint32(mask), np.uint32(0))
 
 
 def shots_of(raw: xr.Dataset) -> list[Shot]:
@@ -242,9 +237,7 @@ def image(
     shot, dn = shots_of(raw)[0], raw["dn"].values[0]
     view = seen_in(dn, shot, geometry, camera, readout, stars, photometry)
     darkness = darkness_for(dark, shot)
-    mode, _, _ = robust_mode(dn[view.sky])
-    if not np.isfinite(mode):  # no dark sky: the offset is the unit's, and the image says so
-        mode = float(gain["offset"].value[shot.unit - 1])
+    mode, sigma, odd = offset_of(dn[view.sky], gain["offset"], shot.unit)
     value = dn - mode
     level, by_row = level_of(darkness, value, view.sky)
     value = value - level
@@ -255,13 +248,12 @@ def image(
     signal = np.clip(np.where(found.outlying, value, found.background - found.rest), 0.0, None)
     variance = stack_variance(found.noise, darkness, view, found.outlying) + signal / per_dn
     quality = quality_of(view, found, darkness, by_row)
-    expected, sigma = (getattr(gain["offset"], n)[shot.unit - 1] for n in ("value", "sigma"))
-    odd = not abs(mode - expected) <= ODD * sigma or not np.isfinite(error)
-    quality |= np.uint32(OFFSET_ODD.mask * odd | TIME_CONFLICT.mask * bool(raw["conflict"].values[0]))
+    quality |= np.uint32(
+        OFFSET_ODD.mask * (odd or not np.isfinite(error)) | TIME_CONFLICT.mask * bool(raw["conflict"].values[0])
+    )
     error = error if np.isfinite(error) else float(sigma)
     # Hits and stars are not in the stack: theirs is the noise of one image and of the stack.
-    usual = float(np.median(share_of(darkness, dn.shape)[view.valid])) if view.valid.any() else 0.0
-    noise = np.where(np.isfinite(found.noise), found.noise * np.sqrt(1.0 + usual), float(sigma))
+    noise = noise_of(found, darkness, view, otherwise=sigma)
     scale = (per_dn / t)[:, None]
     lost = ~view.valid
     systematic = np.hypot(float(gain["gain"].sigma[shot.unit - 1]) / per_dn, row_exposure_sigma(shot, readout) / t)
@@ -286,6 +278,23 @@ def image(
         coords={"et": (("row",), shot.et + t / 2.0)},
         attrs={"pixels_damaged": int(raw["damaged"].values[0])},
     )
+
+
+def offset_of(sky: NDArray[np.int16], known: Quantity, unit: int) -> tuple[float, float, bool]:
+    """Offset of an image by its dark sky, DN, sigma of its unit's, and whether it is far from that.
+
+    Without a dark sky the offset is the unit's; the error of the image's, which is then not known, says so.
+    """
+    expected, sigma = float(known.value[unit - 1]), float(known.sigma[unit - 1])
+    mode, _, _ = robust_mode(sky)
+    mode = mode if np.isfinite(mode) else expected
+    return mode, sigma, not abs(mode - expected) <= ODD * sigma
+
+
+def noise_of(found: Found, darkness: Darkness | None, view: Seen, otherwise: float) -> Floats:
+    """Noise of the rows, DN, that of the dark level of a usual pixel included; `otherwise` where it is not known."""
+    usual = float(np.median(share_of(darkness, view.valid.shape)[view.valid])) if view.valid.any() else 0.0
+    return np.where(np.isfinite(found.noise), found.noise * np.sqrt(1.0 + usual), otherwise)
 
 
 def quality_of(view: Seen, found: Found, darkness: Darkness | None, by_row: Mask) -> Flags:

@@ -13,7 +13,7 @@ from instruments.sru.camera import SIZE, row_exposure_sigma, shot_of
 from instruments.sru.detector import HitModel, Trials, clusters, completeness, of_table
 from instruments.sru.schemas import CORE, DAY, HOT, OVERLAP, PLANET, SHALLOW, SPARSE, STAR
 from pipeline.clock import Span
-from pipeline.dataset.quality import Quality
+from pipeline.dataset.quality import Quality, flag
 from pipeline.instrument import Product, Raw, step
 
 Floats = NDArray[np.float64]
@@ -56,18 +56,14 @@ def hits(
     whole = np.where(np.arange(SIZE) < last, t, 0.0)
     share = area / (cell * whole.sum() * (SIZE - first))
     noise, model = image["noise"].values, HitModel.of(hits, gain)
-    seed = (2017, int(image["unit"]), int(np.round(float(image["start_et"]) * 65536.0)))
-    trials = Trials(noise, whole, (first, SIZE), threshold, seed)
+    trials = Trials(noise, whole, (first, SIZE), threshold, _seed(image))
     known = completeness(found / max(share, 1e-3), trials, hits, gain)
     number = found / known.value
     density = number / max(int(look.sum()), 1)
     injecting = number / max(share, 1e-3)
-    charge, charge_error = trials.charge(injecting, model)
-    charge_table = of_table(lambda m: trials.charge(injecting, m, 1)[0], hits, gain)
-    deposited = float(dn[add].sum()) / charge
     pixels = float((add * noise[:, None] ** 2).sum()) + (add.sum() * float(image["offset_error"])) ** 2
-    shot = max(deposited, 0.0) * model.effective_charge
-    deposited_sigma = float(np.sqrt(shot + pixels + (deposited * charge_error / charge) ** 2))
+    deposited, deposited_sigma, charge = _deposited(float(dn[add].sum()), pixels, injecting, trials, model)
+    charge_table = of_table(lambda m: trials.charge(injecting, m, 1)[0], hits, gain)
     exposure = float((cell * look * row_exposure_sigma(shot_of(image), readout)[:, None]).sum() / max(area, 1e-12))
     limit, deep = _depth(threshold * float(np.median(noise)) * gain, float(t.max()), stars, photometry)
     crowded = density > density_limit or known.slope < FLAT
@@ -94,6 +90,26 @@ def hits(
             "limiting_magnitude": limit,
         }
     )
+
+
+def _seed(image: xr.Dataset) -> tuple[int, int, int]:
+    return 2017, int(image["unit"]), int(np.round(float(image["start_et"]) * 65536.0))
+
+
+def _deposited(
+    summed: float, pixels: float, injecting: float, trials: Trials, model: HitModel
+) -> tuple[float, float, float]:
+    """Charge that hits left, DN, its sigma, and the share of it that is summed.
+
+    Parameters
+    ----------
+    summed, pixels : DN summed, and their variance by noise and offset of the pixels.
+    injecting : hits in a whole frame.
+    """
+    share, error = trials.charge(injecting, model)
+    deposited = summed / share
+    shot = max(deposited, 0.0) * model.effective_charge
+    return deposited, float(np.sqrt(shot + pixels + (deposited * error / share) ** 2)), share
 
 
 def _depth(peak: float, seconds: float, stars: Table, photometry: Table) -> tuple[float, float]:
@@ -157,8 +173,8 @@ def count_rate_from_archive(
     given = np.isfinite(values["cluster_rate"]).astype(int) + np.isfinite(values["noise_rate"])
     odd = (given != 1) | (np.abs(raw["clock_off"].values) > AGREE)
     for kind in ("cluster", "noise"):
-        bits = np.where(odd, np.uint32(Quality.SUSPECT), np.uint32(0))
-        bits |= np.where(np.isnan(dataset[f"{kind}_rate"].values), np.uint32(Quality.MISSING), np.uint32(0))
+        bits = flag(odd, Quality.SUSPECT)
+        bits |= flag(np.isnan(dataset[f"{kind}_rate"].values), Quality.MISSING)
         dataset[f"{kind}_quality"] = dataset[f"{kind}_quality"] | xr.DataArray(bits, dims="image")
     return dataset.assign(unit=(("image",), raw["unit"].values)).assign_coords(et=(("image",), raw["et"].values))
 
@@ -169,6 +185,6 @@ def one_of_two(columns: dict[str, NDArray[np.generic]], overlapping: NDArray[np.
     for kind, void, why in (("cluster", overlapping, OVERLAP), ("noise", ~overlapping, SPARSE)):
         for name in (f"{kind}_rate", f"{kind}_rate_random", f"{kind}_rate_systematic"):
             out[name] = ("image",), np.where(void, np.nan, columns[name])
-        bits = np.where(void, np.uint32(int(Quality.MISSING) | why.mask), np.uint32(0))
+        bits = flag(void, Quality.MISSING | why.mask)
         out[f"{kind}_quality"] = ("image",), columns[f"{kind}_quality"].astype(np.uint32) | bits
     return xr.Dataset(out)

@@ -15,14 +15,13 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline, RegularGridInterpolator
 
-from calibration.library import Library
 from instruments.sru.count_table import write_table
 from instruments.sru.forward import Array, Known, Light, Taken, collecting
 from instruments.sru.raw import SIZE, Exposure, product_id, write_edr
-from pipeline.clock import Span
 from pipeline.geometry.surface import surface_points
 from pipeline.instrument import Truth
 from pipeline.scene.stars import Stars
+from pipeline.scene.tables import values_at
 
 if TYPE_CHECKING:
     from pipeline.scene import Scene
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-TABLES = Path(__file__).resolve().parents[2] / "calibration" / "tables" / "sru"
 NAMES = ("camera", "readout", "gain", "hits", "photometry", "stars")
 
 
@@ -102,8 +100,7 @@ def simulate(scene: Scene, raw_folder: Path, scale: Literal["demo", "full"], rng
 
 def truth_tables(et: float) -> Known:
     """Values of the tables that hold at closest approach: table to quantity to array."""
-    context = Library({"sru": TABLES}, None).context("default")
-    return {name: dict(context.select("sru", name, Span(et, et + 1.0))[0][0].values) for name in NAMES}
+    return values_at("sru", NAMES, et)
 
 
 def particle_flux(since: float | Floats) -> Floats:

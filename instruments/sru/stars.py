@@ -14,7 +14,7 @@ from calibration.tables import Table
 from instruments.sru.camera import SIZE, Tracks, planet_mask, shot_of, star_tracks
 from instruments.sru.detector import clusters
 from instruments.sru.schemas import BLENDED, CORE, CROWDED, FAINT, HOT, OCCULTED, SMEARED
-from pipeline.dataset.quality import Quality
+from pipeline.dataset.quality import Quality, flag
 from pipeline.geometry import Geometry
 from pipeline.instrument import Product, step
 
@@ -88,11 +88,11 @@ def stars(
     quality |= np.uint32(CROWDED.mask * (density * np.pi * INNER**2 > UNNOTICED))
     fit = fit_stars(tracks, rate, noise, psf, tdi=shot.tdi)
     wider = fit_stars(tracks, rate, noise, psf + float(photometry["psf"].sigma), tdi=shot.tdi)
-    quality |= np.where(fit.lost > LOST_LIGHT, np.uint32(Quality.MISSING), np.uint32(0))
-    quality |= np.where(fit.chi2 > MISFIT, np.uint32(Quality.SUSPECT), np.uint32(0))
+    quality |= flag(fit.lost > LOST_LIGHT, Quality.MISSING)
+    quality |= flag(fit.chi2 > MISFIT, Quality.SUSPECT)
     reasons = OCCULTED.mask | SMEARED.mask | FAINT.mask
     off = ~(np.hypot(*fit.shift.T) <= NEAR) | ~(fit.electrons > 0.0) | ((quality & np.uint32(reasons)) != 0)
-    quality |= np.where(off, np.uint32(Quality.MISSING), np.uint32(0))
+    quality |= flag(off, Quality.MISSING)
     return described(image, tracks, fit, wider, quality, stars, photometry)
 
 
@@ -101,16 +101,16 @@ def neighbours(tracks: Tracks) -> Flags:
     dy, dx = tracks.row[:, None] - tracks.row, tracks.column[:, None] - tracks.column
     close = (np.hypot(dy, dx) < BESIDE) & (tracks.magnitude < tracks.magnitude[:, None] + DISTURBING)
     np.fill_diagonal(close, False)
-    return np.where(close.any(axis=1), np.uint32(BLENDED.mask), np.uint32(0))
+    return flag(close.any(axis=1), BLENDED.mask)
 
 
 def circumstances(tracks: Tracks, planet: NDArray[np.bool_], detectable: float) -> Flags:
     """Bits of those that are behind the planet, move too far, or are too faint."""
     r, c = (np.rint(p).astype(np.intp) for p in (tracks.row, tracks.column))
     moving = np.maximum(np.ptp(tracks.rows, axis=1), np.ptp(tracks.columns, axis=1))
-    bits = np.where(planet[r, c], np.uint32(OCCULTED.mask), np.uint32(0))
-    bits |= np.where(moving > FAR, np.uint32(SMEARED.mask), np.uint32(0))
-    bits |= np.where(tracks.electrons < detectable, np.uint32(FAINT.mask), np.uint32(0))
+    bits = flag(planet[r, c], OCCULTED.mask)
+    bits |= flag(moving > FAR, SMEARED.mask)
+    bits |= flag(tracks.electrons < detectable, FAINT.mask)
     return bits
 
 
@@ -225,7 +225,7 @@ def described(
             "quality": (("star",), quality),
             "pointing": (("angle",), pointing),
             "pointing_random": (("angle",), error),
-            "pointing_quality": (("angle",), np.where(lost, np.uint32(Quality.MISSING), np.uint32(0))),
+            "pointing_quality": (("angle",), flag(lost, Quality.MISSING)),
             "matched": np.int32(there.sum()),
         },
         coords={"et": (("star",), float(image["start_et"]) + tracks.seconds / 2.0)},

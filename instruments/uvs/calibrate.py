@@ -18,10 +18,10 @@ from instruments.uvs.layout import (
     STEP,
     Array,
 )
-from instruments.uvs.schemas import BLIND, BRIGHT, BROKEN, DEAD_TIME_TABLE, HEIGHT, NO_STIM, STIM, UNLIT, flag
+from instruments.uvs.schemas import BLIND, BRIGHT, BROKEN, DEAD_TIME_TABLE, HEIGHT, NO_STIM, STIM, UNLIT
 from instruments.uvs.tables import Tables
 from pipeline.clock import Span
-from pipeline.dataset.quality import Quality
+from pipeline.dataset.quality import Quality, flag
 from pipeline.geometry import Geometry
 from pipeline.geometry.surface import Surface
 from pipeline.instrument import Raw, TableOf, step

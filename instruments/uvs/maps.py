@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from calibration.tables import Table
 from instruments.uvs import detector, radiometry
 from instruments.uvs.layout import CELL, LATITUDES, LONGITUDES, WAVELENGTH_EDGES, WAVELENGTHS, Array
-from instruments.uvs.schemas import flag
 from instruments.uvs.tables import Tables
-from pipeline.dataset.quality import Quality
+from pipeline.dataset.quality import Quality, flag
 from pipeline.errors import UsageError
 from pipeline.instrument import Product, TableOf, step
 from pipeline.passes import Pass

@@ -235,28 +235,15 @@ def _events(path: Path, rows: Any, frames: Any, start: NDArray[np.float64], chos
     frame = np.repeat(np.arange(len(first)), count)
     at = first.repeat(count) - begin + np.arange(len(frame)) - np.repeat(np.cumsum(count) - count, count)
     kind, x, y, height = kind[at], x[at], y[at], height[at]
-    hack = kind == HACK
     if len(kind) and (kind > HACK).any():
         raise InputError(
             path, f"type {kind[kind > HACK][0]} of a row is not known", f"{place}, row {_row(kind > HACK, at, begin)}"
         )
-    opening = (np.cumsum(count) - count)[count > 0]
-    if not hack[opening].all():
-        raise InputError(
-            path,
-            "a frame does not begin with a time hack",
-            f"{place}, row {at[opening[~hack[opening]][0]] + begin + 1}",
-        )
-    counter = x[hack].astype(np.int64)
-    owner = frame[hack]
+    hack, event = kind == HACK, kind != HACK
     number = np.rint(np.asarray(frames["DURATION"]) / np.asarray(frames["HACK_PERIOD"])).astype(np.int64)
-    wrong = (counter < 0) | (counter >= number[owner])
-    wrong[1:] |= (owner[1:] == owner[:-1]) & (np.diff(counter) <= 0)
-    if wrong.any():
-        raise InputError(
-            path, "hacks of a frame do not count up", f"{place}, row {at[hack][np.argmax(wrong)] + begin + 1}"
-        )
-    event = ~hack
+    wrong = _hacks_wrong(x, hack, frame, count, number)
+    if wrong is not None:
+        raise InputError(path, wrong[0], f"{place}, row {at[wrong[1]] + begin + 1}")
     outside = event & ((x < 0) | (x >= COLUMNS) | (height >= LEVELS))
     if outside.any():
         raise InputError(
@@ -270,7 +257,7 @@ def _events(path: Path, rows: Any, frames: Any, start: NDArray[np.float64], chos
         raise InputError(
             path, f"frame {chosen[bad] + 1} holds {held[bad]} events, its list says {frames['EVENTS'][bad]}", place
         )
-    last = counter[np.cumsum(hack)[event] - 1] if hack.any() else np.zeros(0, np.int64)
+    last = x[hack].astype(np.int64)[np.cumsum(hack)[event] - 1] if hack.any() else np.zeros(0, np.int64)
     mine = frame[event]
     period = np.asarray(frames["HACK_PERIOD"])
     return {
@@ -282,9 +269,28 @@ def _events(path: Path, rows: Any, frames: Any, start: NDArray[np.float64], chos
         "frame_et": (("frame",), start),
         "frame_stop": (("frame",), start + np.asarray(frames["DURATION"])),
         "frame_quality": (("frame",), np.asarray(frames["FRAME_QUALITY"], np.int32)),
-        "hacks_lost": (("frame",), (number - np.bincount(owner, minlength=len(first))).astype(np.int32)),
+        "hacks_lost": (("frame",), (number - np.bincount(frame[hack], minlength=len(first))).astype(np.int32)),
         "hack_period": (("frame",), period.astype(np.float64)),
     }
+
+
+def _hacks_wrong(
+    x: NDArray[np.int16],
+    hack: NDArray[np.bool_],
+    frame: NDArray[np.intp],
+    count: NDArray[np.int64],
+    number: NDArray[np.int64],
+) -> tuple[str, int] | None:
+    """What is wrong with the time hacks among rows of frames, and at which row; `number` of hacks belongs to each."""
+    opening = (np.cumsum(count) - count)[count > 0]
+    if not hack[opening].all():
+        return "a frame does not begin with a time hack", int(opening[~hack[opening]][0])
+    counter, owner = x[hack].astype(np.int64), frame[hack]
+    wrong = (counter < 0) | (counter >= number[owner])
+    wrong[1:] |= (owner[1:] == owner[:-1]) & (np.diff(counter) <= 0)
+    if wrong.any():
+        return "hacks of a frame do not count up", int(np.flatnonzero(hack)[np.argmax(wrong)])
+    return None
 
 
 def _row(where: NDArray[np.bool_], at: NDArray[np.int64], begin: int) -> int:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
-
 from instruments.uvs.layout import LATITUDES, LONGITUDES, SLIT_BINS, TARGETS, WAVELENGTHS
 from pipeline.dataset.quality import Flag
 from pipeline.dataset.schema import Schema, Uncertainty, Variable
@@ -27,11 +24,6 @@ FLAGS = (STIM, UNLIT, HEIGHT, BROKEN, NO_STIM, DEAD_TIME_TABLE, BLIND, BRIGHT)
 
 SLOW_SCALE, SECOND_SCALE = "30 s", "1 s"
 README = "instruments/uvs/README.md"
-
-
-def flag(where: NDArray[np.bool_], mask: int) -> NDArray[np.uint32]:
-    """Quality bits where a condition holds."""
-    return np.where(where, np.uint32(mask), np.uint32(0))
 
 
 _QUALITY = "quality bits"

@@ -17,7 +17,6 @@ import xarray as xr
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from calibration.library import Library
 from instruments.uvs import forward, truth
 from instruments.uvs.forward import FINE_SLIT, FINE_TIME, Known, Optics, Photons
 from instruments.uvs.layout import SECTIONS, SLIT_BINS, STEP, Array
@@ -26,11 +25,11 @@ from instruments.uvs.raw_write import hacked, write_edr
 from pipeline.clock import TICKS, Span, et_to_utc
 from pipeline.instrument import Truth
 from pipeline.scene.aurora import COMPONENTS
+from pipeline.scene.tables import values_at
 
 if TYPE_CHECKING:
     from pipeline.scene import Scene
 
-TABLES = Path(__file__).resolve().parents[2] / "calibration" / "tables" / "uvs"
 NAMES = ("detector", "wavelength", "effective_area", "dead_time", "pulse_height", "radiation", "flat", "pointing")
 # Acquisitions: seconds from closest approach of their beginnings, and their length.
 ACQUISITIONS: dict[str, tuple[tuple[float, float], ...]] = {
@@ -87,8 +86,7 @@ class Acquisition:
 
 def truth_tables(et: float) -> Known:
     """Values of the tables that hold at closest approach: table to quantity to array."""
-    context = Library({"uvs": TABLES}, None).context("default")
-    return {name: dict(context.select("uvs", name, Span(et, et + 1.0))[0][0].values) for name in NAMES}
+    return values_at("uvs", NAMES, et)
 
 
 def acquisitions(scene: Scene, scale: str) -> list[Acquisition]:

@@ -23,9 +23,9 @@ from instruments.uvs.layout import (
     Array,
     seen,
 )
-from instruments.uvs.schemas import BRIGHT, flag
+from instruments.uvs.schemas import BRIGHT
 from instruments.uvs.tables import Tables
-from pipeline.dataset.quality import Quality
+from pipeline.dataset.quality import Quality, flag
 from pipeline.errors import UsageError
 from pipeline.geometry import Geometry
 from pipeline.geometry.surface import Surface

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from scipy.ndimage import median_filter
 
 from calibration.tables import Table
-from instruments.waves.calibrate import ROUNDING, counted
+from instruments.waves.calibrate import ROUNDING
 from instruments.waves.layout import ADC_LIMITS, BURSTS, Burst
-from instruments.waves.schemas import LENGTH_HYPOTHESIS, RECORD_CLIPPED, SCALAR, TIME_COARSE, flag
+from instruments.waves.schemas import LENGTH_HYPOTHESIS, RECORD_CLIPPED, SCALAR, TIME_COARSE
 from instruments.waves.transfer import HYPOTHESES, Instrument, correct, noise_gain
 from pipeline.clock import Span
-from pipeline.dataset.quality import Quality
+from pipeline.dataset.events import counted
+from pipeline.dataset.quality import Quality, flag
 from pipeline.instrument import Product, Raw, step
 
 Floats = NDArray[np.float64]

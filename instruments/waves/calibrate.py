@@ -26,10 +26,11 @@ from instruments.waves.layout import (
     channels_of,
     receiver_of_channel,
 )
-from instruments.waves.schemas import ATTENUATOR_CHANGE, CODE_UNSEEN, CROSSTALK, LENGTH_HYPOTHESIS, TIME_COARSE, flag
+from instruments.waves.schemas import ATTENUATOR_CHANGE, CODE_UNSEEN, CROSSTALK, LENGTH_HYPOTHESIS, TIME_COARSE
 from instruments.waves.transfer import HYPOTHESES, Instrument
 from pipeline.clock import Span
-from pipeline.dataset.quality import Quality
+from pipeline.dataset.events import counted
+from pipeline.dataset.quality import Quality, flag
 from pipeline.instrument import Product, Raw, step
 
 Floats = NDArray[np.float64]
@@ -237,12 +238,6 @@ def channels() -> dict[str, tuple[str, NDArray[np.generic]]]:
         "frequency_b": ("channel_b", FREQUENCY_B),
         "bandwidth_b": ("channel_b", BANDWIDTH_B),
     }
-
-
-def counted(raw: xr.Dataset, span: Span) -> dict[str, int]:
-    """How often each kind of thing happened to the raw data within a span."""
-    use = span.contains(raw["et_event"].values)
-    return dict(zip(raw["event"].values.tolist(), raw["events"].values[use].sum(axis=0).tolist(), strict=True))
 
 
 # The archive's own survey

@@ -9,8 +9,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from instruments.waves.calibrate import channels
-from instruments.waves.schemas import SPIN_KEPT, flag
-from pipeline.dataset.quality import Quality
+from instruments.waves.schemas import SPIN_KEPT
+from pipeline.dataset.quality import Quality, flag
 from pipeline.instrument import Product, step
 
 Floats = NDArray[np.float64]

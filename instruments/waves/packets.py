@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from instruments.waves.layout import ADC_LIMITS, FILL, Ints
 from pipeline.errors import InputError
+from pipeline.formats.state import file_state
 
 SYNC = b"\xfa\xf3\x34\x03"
 FRAME_HEADER = 16
@@ -71,11 +72,7 @@ def scan(path: Path) -> Measurements:
     ------
     InputError : it cannot be read or holds no frame.
     """
-    try:
-        state = path.stat()
-    except OSError as error:
-        raise InputError(path, f"cannot be read: {error.strerror}") from error
-    return _scan(path, state.st_mtime_ns, state.st_size)
+    return _scan(path, *file_state(path))
 
 
 @lru_cache(maxsize=4)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
-
 from instruments.waves.layout import BURSTS, NUMBER_B, NUMBER_E, RECEIVERS, Burst
 from pipeline.dataset.quality import Flag
 from pipeline.dataset.schema import Schema, Uncertainty, Variable
@@ -37,11 +34,6 @@ SPIN_KEPT = Flag(23, "spin_kept", "modulation by the spin not removed", conditio
 FLAGS = (CODE_UNSEEN, CROSSTALK, LENGTH_HYPOTHESIS, ATTENUATOR_CHANGE, RECORD_CLIPPED, TIME_COARSE, SCALAR, SPIN_KEPT)
 
 README = "instruments/waves/README.md"
-
-
-def flag(where: NDArray[np.bool_] | bool, mask: int) -> NDArray[np.uint32]:
-    """Quality bits where a condition holds."""
-    return np.where(where, np.uint32(mask), np.uint32(0))
 
 
 def _channels(letter: str) -> tuple[Variable, ...]:

@@ -18,7 +18,6 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
-from calibration.library import Library
 from instruments.waves.layout import (
     ADC_LIMITS,
     BURSTS,
@@ -37,8 +36,8 @@ from instruments.waves.layout import (
 )
 from instruments.waves.packets import RTI, Packet
 from instruments.waves.simulate_files import Capture, clock_seconds, write_files
-from pipeline.clock import Span
 from pipeline.instrument import Truth
+from pipeline.scene.tables import values_at
 from pipeline.scene.waves import WaveScene
 
 if TYPE_CHECKING:
@@ -47,7 +46,6 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 Known = dict[str, dict[str, Array]]
 
-TABLES = Path(__file__).resolve().parents[2] / "calibration" / "tables" / "waves"
 NAMES = ("survey_codes", "receivers", "attenuators", "antenna", "transfer", "hfr_high")
 # Ticks of 25 ms after the second at which each receiver's spectrum is taken, as in the archive's survey.
 OFFSETS = (16, 28, 8, 12, 16)
@@ -144,8 +142,7 @@ def simulate(scene: Scene, raw_folder: Path, scale: Literal["demo", "full"], rng
 
 def truth_tables(et: float) -> Known:
     """Values of the tables that hold at closest approach: table to quantity to array."""
-    context = Library({"waves": TABLES}, None).context("default")
-    return {name: dict(context.select("waves", name, Span(et, et + 1.0))[0][0].values) for name in NAMES}
+    return values_at("waves", NAMES, et)
 
 
 def density(world: WaveScene, receiver: int, et: Array, frequency: Array) -> Array:

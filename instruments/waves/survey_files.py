@@ -32,6 +32,7 @@ from instruments.waves.layout import (
 from pipeline.clock import Sclk, Span, format_utc, parse_utc, utc_to_et
 from pipeline.errors import InputError
 from pipeline.formats.das2 import read_das2
+from pipeline.formats.state import file_state
 from pipeline.instrument import Granule, RawFormat
 
 Floats = NDArray[np.float64]
@@ -88,11 +89,7 @@ def _stream(path: Path, _modified: int, _size: int) -> tuple[xr.Dataset, ...]:
 
 
 def _packets(path: Path) -> tuple[xr.Dataset, ...]:
-    try:
-        state = path.stat()
-    except OSError as error:
-        raise InputError(path, f"cannot be read: {error.strerror}") from error
-    return _stream(path, state.st_mtime_ns, state.st_size)
+    return _stream(path, *file_state(path))
 
 
 def _spectra(path: Path, *, raw: bool) -> list[tuple[int, xr.DataArray]]:
@@ -252,11 +249,7 @@ def open_csv(path: Path, clock: Sclk) -> Granule:
 
 
 def _csv(path: Path) -> xr.Dataset:
-    try:
-        state = path.stat()
-    except OSError as error:
-        raise InputError(path, f"cannot be read: {error.strerror}") from error
-    return _parsed(path, state.st_mtime_ns, state.st_size)
+    return _parsed(path, *file_state(path))
 
 
 @lru_cache(maxsize=2)

@@ -13,7 +13,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pipeline.clock import TICKS, et_to_utc
-from pipeline.dataset.quality import Quality
+from pipeline.dataset.quality import Quality, flag
 from pipeline.dataset.schema import Schema, Variable
 from pipeline.jupiter.shape import longitude_latitude, nearest_point
 
@@ -91,18 +91,14 @@ def add_context(dataset: xr.Dataset, schema: Schema, geometry: Geometry, clock: 
     }
     bits = (
         geometry.quality(et).astype(np.uint32)
-        | _bits(np.isnan(position[:, 0]), Quality.GEOMETRY_MISSING)
-        | _bits(clock.extrapolated(et), Quality.CLOCK_EXTRAPOLATED)
-        | _bits(in_leap, Quality.LEAP_SECOND)
+        | flag(np.isnan(position[:, 0]), Quality.GEOMETRY_MISSING)
+        | flag(clock.extrapolated(et), Quality.CLOCK_EXTRAPOLATED)
+        | flag(in_leap, Quality.LEAP_SECOND)
     )
     flags = xr.DataArray(bits, dims=index)
     flagged = {n: (dataset[n] | flags).transpose(*dataset[n].dims) for n in sorted(names) if n in dataset}
     coords = {v.name: (index, values[v.name].astype(v.dtype)) for v in record_variables(schema) if v.name != "et"}
     return dataset.assign(flagged).assign_coords(coords)
-
-
-def _bits(where: NDArray[np.bool_], mask: int) -> NDArray[np.uint32]:
-    return np.where(where, np.uint32(mask), np.uint32(0))
 
 
 def _place(position: Floats, sun: Floats) -> dict[str, Floats]:

@@ -116,6 +116,11 @@ def cf_attributes(flags: Iterable[Flag]) -> dict[str, object]:
     }
 
 
+def flag(where: NDArray[np.bool_] | np.bool_ | bool, mask: int) -> NDArray[np.uint32]:
+    """Quality bits where a condition holds."""
+    return np.where(where, np.uint32(mask), np.uint32(0))
+
+
 def raised(quality: NDArray[np.uint32], mask: int) -> NDArray[np.bool_]:
     """Where any bit of `mask` is set."""
     return (quality & np.uint32(mask)) != 0

@@ -1,12 +1,9 @@
-"""Counts: what to expect of each from those around it, the dead time of counters, events along the records."""
+"""Counts: what to expect of each from those around it, the dead time of counters."""
 
 from __future__ import annotations
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
-
-from pipeline.clock import Span
 
 Array = NDArray[np.float64]
 
@@ -59,9 +56,3 @@ def shifted(array: Array, step: int, axis: int) -> Array:
     target[axis] = slice(max(0, step), array.shape[axis] - max(0, -step))
     out[tuple(target)] = array[tuple(source)]
     return out
-
-
-def counted(raw: xr.Dataset, span: Span) -> dict[str, int]:
-    """How often each kind of thing happened to the raw records within a span."""
-    use = span.contains(raw["et_event"].values)
-    return dict(zip(raw["event"].values.tolist(), raw["events"].values[use].sum(axis=0).tolist(), strict=True))
