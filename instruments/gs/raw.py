@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from instruments.gs.layout import IN_LOCK, ODF_BANDS, RAMP_ENDS, SPACECRAFT
+from instruments.gs.layout import IN_LOCK, MARK, ODF_BANDS, RAMP_ENDS, SPACECRAFT
 from pipeline.clock import Sclk, Span, tdt_to_et
 from pipeline.earth.times import from_utc
 from pipeline.errors import InputError
@@ -42,12 +42,20 @@ def name_pattern(kind: str) -> str:
 
 
 def granule_of(path: Path, form: str, span: Span) -> Granule:
-    """The granule of a file that is named as the archive does."""
+    """The granule of a file that is named as the archive does.
+
+    Binary files have no place for a remark: that one is simulated, a text of its name says beside it.
+    """
     match = FILE_NAME.fullmatch(path.name)
     if match is None:
         raise InputError(path, "is not named like GRV_JUGR_2016240_0635X55MC001V01.TNF")
     identity = path.name[: match.start("version") - 1].upper()
-    return Granule("gs", form, identity, int(match["version"]), span.start, span.stop, {"data": path})
+    note = path.with_suffix(".TXT")
+    simulated = note.is_file() and MARK in note.read_text("ascii", errors="replace")
+    files = {"data": path, "note": note} if simulated else {"data": path}
+    return Granule(
+        "gs", form, identity, int(match["version"]), span.start, span.stop, files, meta={"simulated": simulated}
+    )
 
 
 # TNF

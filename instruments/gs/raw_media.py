@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from instruments.gs.layout import COMPLEXES
+from instruments.gs.layout import COMPLEXES, MARK
 from instruments.gs.raw import et_of
 from pipeline.clock import Sclk, Span, et_to_tdt
 from pipeline.earth.times import to_utc
@@ -48,7 +48,7 @@ def _granule(path: Path, form: str, first: float, last: float) -> Granule:
         span = Span(max(first, inside[0].et - REACH), min(last, inside[0].et + REACH))
     return Granule(
         "gs", form, path.name[: match.start("version") - 1].upper(), int(match["version"]), span.start, span.stop,
-        {"data": path},
+        {"data": path}, meta={"simulated": MARK in path.read_text("ascii", errors="replace")},
     )  # fmt: skip
 
 

@@ -68,6 +68,11 @@ def _folder(volume: Path, *parts: str) -> Path:
     return folder
 
 
+def _note(path: Path) -> None:
+    """Write the text that says of a binary file that it is simulated."""
+    path.with_suffix(".TXT").write_text(f"{MARK}\n{path.name} is simulated.\n")
+
+
 # TNF
 
 
@@ -87,7 +92,7 @@ def write_tracking(
     name = _name(tracking, _utc(tracking, tracking.tags[:1]), "C001", "TNF")
     path = _folder(volume, "DATA", "TNF") / name
     tnf.write_tnf(path, tnf.Tnf({9: uplink, 1: downlink}, order=order))
-    path.with_suffix(".TXT").write_text(f"{MARK}\n{name} and the files beside it are simulated.\n")
+    _note(path)
     return path
 
 
@@ -196,6 +201,7 @@ def write_orbit_data(volume: Path, tracking: Tracking, phases: dict[int, Extende
     ]
     path = _folder(volume, "DATA", "ODF") / _name(tracking, (day, second), "C060", "ODF")
     odf.write_odf(path, odf.make_odf(groups))
+    _note(path)
     return path
 
 
@@ -359,6 +365,7 @@ def write_recording(
     name = _name(tracking, (day, second), f"{kilohertz:03d}K", "RSR")
     path = _folder(volume, "DATA", "RSR") / name
     rsr.write_rsr(path, [(headers, samples.reshape(-1, size))])
+    _note(path)
     middle = (tags[1:] + tags[:-1]) / 2 + np.longdouble(tracking.sky.epoch)
     et = tdt_to_et(np.asarray(middle, np.float64))
     return name[: name.index("V01.")].upper(), xr.Dataset({"sky_frequency": ("et", frequency)}, coords={"et": et})

@@ -28,7 +28,7 @@ def field(means: xr.Dataset) -> Figure:
     """Magnitude and the components along radius, colatitude and longitude of System III."""
     from matplotlib.ticker import LogFormatterMathtext
 
-    figure, (top, middle) = _panels(means, 2, (1.0, 1.4))
+    figure, (top, middle) = _panels(2, (1.0, 1.4))
     time, b = means["time"].values, means["b_pc"].values.astype(float)
     top.semilogy(time, np.linalg.norm(b, axis=1), color=BLACK, lw=1.2)
     top.yaxis.set_major_formatter(LogFormatterMathtext())
@@ -48,7 +48,7 @@ def field(means: xr.Dataset) -> Figure:
 
 def residual(model: xr.Dataset, means: xr.Dataset | None) -> Figure:
     """Components of measured less modelled field over time with their uncertainty, and the magnitude over latitude."""
-    figure, (top, low) = _panels(model, 2, (1.5, 1.0), share=False)
+    figure, (top, low) = _panels(2, (1.5, 1.0), share=False)
     good = np.asarray(~raised(model["quality"].values, ~_conditions(model) & 0xFFFFFFFF))
     time, left = model["time"].values, model["residual"].values.astype(float)
     total = sigma(model, "residual").values
@@ -76,7 +76,7 @@ def residual(model: xr.Dataset, means: xr.Dataset | None) -> Figure:
 
 def quality(means: xr.Dataset, full: xr.Dataset | None) -> Figure:
     """The range, the uncertainty by component, and a timeline of the quality bits that are set."""
-    figure, (top, middle, low) = _panels(means, 3, (0.7, 1.2, 1.0))
+    figure, (top, middle, low) = _panels(3, (0.7, 1.2, 1.0))
     source = means if full is None else full
     time = source["time"].values
     known = np.where(source["range"].values >= 0, source["range"].values.astype(float), np.nan)
@@ -97,7 +97,7 @@ def quality(means: xr.Dataset, full: xr.Dataset | None) -> Figure:
 
 def zeros(spins: xr.Dataset) -> Figure:
     """Zeros of the spins with what the field's curvature feigns, and which are offered."""
-    figure, (top, low) = _panels(spins, 2, (1.0, 1.0))
+    figure, (top, low) = _panels(2, (1.0, 1.0))
     time = spins["et"].values
     hours = (time - time[0]) / 3600.0 if len(time) else time
     offered = spins["offered"].values == 1
@@ -127,9 +127,7 @@ def _spherical(dataset: xr.Dataset, b: Array) -> tuple[Array, Array, Array]:
     return radial, colatitude, longitude
 
 
-def _panels(
-    dataset: xr.Dataset, number: int, heights: tuple[float, ...], *, share: bool = True
-) -> tuple[Figure, list[Axes]]:
+def _panels(number: int, heights: tuple[float, ...], *, share: bool = True) -> tuple[Figure, list[Axes]]:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(WIDTH, 0.9 + 2.1 * sum(heights)), layout="constrained")
@@ -137,8 +135,6 @@ def _panels(
     for axis in axes:
         axis.grid(True, color="#e5e5e5", lw=0.5)
         axis.spines[["top", "right"]].set_visible(False)
-    if "simulated" in dataset.attrs:
-        figure.suptitle("simulated", fontsize=9, color=ORANGE, x=0.01, ha="left")
     return figure, axes
 
 

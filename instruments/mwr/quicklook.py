@@ -29,7 +29,7 @@ BAD = int(Quality.MISSING | Quality.SATURATED)
 
 def temperatures(product: xr.Dataset) -> Figure:
     """Antenna temperature by spin phase and time of C1 and C4 as images, and the coldest and hottest of each spin."""
-    figure, axes = _panels(product, 3, (1.2, 1.2, 1.5))
+    figure, axes = _panels(3, (1.2, 1.2, 1.5))
     minutes, phase = product["time_from_closest_approach"].values / 60.0, product["spin_phase"].values
     ta = _good(product, "ta")
     for axis, channel in zip(axes[:2], (0, 3), strict=True):
@@ -58,7 +58,7 @@ def temperatures(product: xr.Dataset) -> Figure:
 
 def latitudes(brightness: xr.Dataset) -> Figure:
     """Nadir brightness less its mean, and the drop of brightness at 45 degrees, by latitude."""
-    figure, (left, right) = _panels(brightness, 1, (3.0,), columns=2)
+    figure, (left, right) = _panels(1, (3.0,), columns=2)
     latitude, angle = brightness["latitude"].values, brightness["angle"].values
     tb = brightness["tb"].values
     at = int(np.argmin(np.abs(angle - 45.0)))
@@ -90,7 +90,7 @@ def latitudes(brightness: xr.Dataset) -> Figure:
 
 def gains(gain: xr.Dataset, anchor: xr.Dataset | None) -> Figure:
     """Gain of each stream against its mean, diodes against one another, and the residual of the open sky."""
-    figure, axes = _panels(gain, 3, (1.2, 1.2, 1.0), share=False)
+    figure, axes = _panels(3, (1.2, 1.2, 1.0), share=False)
     minutes = (gain["et"].values - gain["et"].values[0]) / 60.0
     value, ratio = gain["gain"].values, gain["diode_ratio"].values
     for s, name in enumerate(gain["stream"].values.tolist()):
@@ -125,7 +125,7 @@ def gains(gain: xr.Dataset, anchor: xr.Dataset | None) -> Figure:
 
 def sky(components: xr.Dataset) -> Figure:
     """Three spins about closest approach: what of the antenna temperature is Jupiter, belts, galaxy."""
-    figure, axes = _panels(components, 3, (1.2, 1.2, 1.0))
+    figure, axes = _panels(3, (1.2, 1.2, 1.0))
     since = components["time_from_closest_approach"].values
     near = np.argsort(np.abs(since), kind="stable")[:1]
     start = since[near[0]] - 1.5 * SPIN if len(near) else 0.0
@@ -183,7 +183,7 @@ def _each(edges: NDArray[np.intp], value: Array, share: float) -> Array:
 
 
 def _panels(
-    dataset: xr.Dataset, number: int, heights: tuple[float, ...], *, share: bool = True, columns: int = 1
+    number: int, heights: tuple[float, ...], *, share: bool = True, columns: int = 1
 ) -> tuple[Figure, list[Axes]]:
     from matplotlib.figure import Figure
 
@@ -192,8 +192,6 @@ def _panels(
     for axis in axes:
         axis.grid(True, color="#e5e5e5", lw=0.5)
         axis.spines[["top", "right"]].set_visible(False)
-    if "simulated" in dataset.attrs:
-        figure.suptitle("simulated", fontsize=9, color=COLOURS[0], x=0.01, ha="left")
     return figure, axes
 
 

@@ -35,24 +35,23 @@ def interpolated(t: Array, known_t: Array, known: Array, side: int, reach: float
     Returns
     -------
     value, weights
-        NaN where there are not enough neighbours; sum of the squares of the weights.
+        NaN where there are not enough neighbours, or two of one time; sum of the squares of the weights.
     """
+    value, weights = np.full((2, *t.shape), np.nan)
     after = np.searchsorted(known_t, t)
     index = after[:, None] + np.arange(-side, side)
-    inside = (index >= 0) & (index < len(known_t))
-    if len(known_t) == 0:
-        return np.full(t.shape, np.nan), np.full(t.shape, np.nan)
-    index = np.clip(index, 0, len(known_t) - 1)
-    away = known_t[index] - t[:, None]
-    usable = inside.all(axis=1) & (np.abs(away) <= reach).all(axis=1)
+    rows = np.flatnonzero(((index >= 0) & (index < len(known_t))).all(axis=1))
+    away = known_t[index[rows]] - t[rows, None]
+    usable = (np.abs(away) <= reach).all(axis=1) & (np.diff(away, axis=1) > 0).all(axis=1)
+    rows, away = rows[usable], away[usable]
     weight = np.ones(away.shape)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        for i in range(2 * side):
-            for j in range(2 * side):
-                if j != i:
-                    weight[:, i] *= away[:, j] / (away[:, j] - away[:, i])
-    value = (weight * known[index]).sum(axis=1)
-    return np.where(usable, value, np.nan), np.where(usable, (weight**2).sum(axis=1), np.nan)
+    for i in range(2 * side):
+        for j in range(2 * side):
+            if j != i:
+                weight[:, i] *= away[:, j] / (away[:, j] - away[:, i])
+    value[rows] = (weight * known[index[rows]]).sum(axis=1)
+    weights[rows] = (weight**2).sum(axis=1)
+    return value, weights
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,6 @@ def rate(counts: xr.Dataset) -> Figure:
     for axis in (top, middle, low):
         axis.grid(True, color="#e5e5e5", lw=0.5)
         axis.spines[["top", "right"]].set_visible(False)
-    _simulated(figure, counts)
     return figure
 
 
@@ -120,7 +119,6 @@ def _frame(picture: xr.Dataset) -> tuple[Figure, tuple[Axes, Axes]]:
     axis.set_xlabel("column")
     axis.set_ylabel("row")
     side.spines[["top", "right"]].set_visible(False)
-    _simulated(figure, picture)
     return figure, (axis, side)
 
 
@@ -165,8 +163,3 @@ def _offsets(axis: Axes, stars: xr.Dataset) -> None:
     axis.set_xlabel("columns, measured - expected")
     axis.set_ylabel("rows, measured - expected")
     axis.set_title(f"{int(stars['matched'])} stars measured", fontsize=9)
-
-
-def _simulated(figure: Figure, dataset: xr.Dataset) -> None:
-    if "simulated" in dataset.attrs:
-        figure.suptitle("simulated", fontsize=9, color=ORANGE, x=0.01, ha="left")

@@ -35,7 +35,7 @@ def aurora(map_: xr.Dataset) -> Figure:
     shown.append(("colour ratio", map_["colour_ratio"].values.astype(float), "viridis"))
     latitude, seen = map_["latitude"].values, map_["exposure"].values > 0
     poles = [p for p in (1.0, -1.0) if seen[p * latitude > POLEWARD].any()] or [1.0]
-    figure = _figure(map_, 0.5 + 3.0 * len(poles))
+    figure = _figure(0.5 + 3.0 * len(poles))
     axes = figure.subplots(len(poles), len(shown), subplot_kw={"projection": "polar"}, squeeze=False)
     for k, (title, values, colours) in enumerate(shown):
         polar = values[(np.abs(latitude) > POLEWARD) & np.isfinite(latitude)]
@@ -84,7 +84,7 @@ def _polar(axis: Axes, map_: xr.Dataset, shown: Array, pole: float, colours: str
 
 def spectra(spins: xr.Dataset) -> Figure:
     """Mean spectra of all spins with their noise, and the spectra of Jupiter spin by spin."""
-    figure = _figure(spins, 6.5)
+    figure = _figure(6.5)
     top, low = figure.subplots(2, 1, sharex=True, height_ratios=(1.3, 1.0))
     w = spins["wavelength"].values
     for k, (name, colour) in enumerate((("Jupiter", ORANGE), ("sky", BLUE))):
@@ -110,7 +110,7 @@ def spectra(spins: xr.Dataset) -> Figure:
 
 def image(swath: xr.Dataset) -> Figure:
     """Counts over wavelength and time, all bins along the slit together, of the steps that look at Jupiter."""
-    figure = _figure(swath, 5.5)
+    figure = _figure(5.5)
     axis = figure.subplots()
     et = swath["et"].values
     steps, of = np.unique(et, return_inverse=True)
@@ -129,7 +129,7 @@ def image(swath: xr.Dataset) -> Figure:
 
 def rates(seconds: xr.Dataset) -> Figure:
     """Events that came and that were recorded, the live share, and radiation."""
-    figure = _figure(seconds, 6.0)
+    figure = _figure(6.0)
     axes = figure.subplots(3, 1, sharex=True)
     seconds = seconds.isel(et=seconds["exposure"].values > 0.5)
     minutes = seconds["time_from_closest_approach"].values / 60.0
@@ -149,10 +149,7 @@ def rates(seconds: xr.Dataset) -> Figure:
     return figure
 
 
-def _figure(dataset: xr.Dataset, height: float) -> Figure:
+def _figure(height: float) -> Figure:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(WIDTH, height), layout="constrained")
-    if "simulated" in dataset.attrs:
-        figure.suptitle("simulated", fontsize=9, color=ORANGE, x=0.01, ha="left")
-    return figure
+    return Figure(figsize=(WIDTH, height), layout="constrained")

@@ -35,7 +35,6 @@ def spectra(survey: xr.Dataset) -> Figure:
     figure = Figure(figsize=(WIDTH, 2.4 + 2.8 * len(letters)), layout="constrained")
     ratios = [{"e": 2.0, "b": 1.0}[x] for x in letters]
     axes = np.atleast_1d(figure.subplots(len(letters), 1, sharex=True, height_ratios=ratios))
-    _told(figure, survey)
     time, line = _gyrofrequency(survey)
     for axis, letter in zip(axes, letters, strict=True):
         _dynamic(figure, axis, survey, letter, LABELS[letter])
@@ -60,7 +59,6 @@ def bursts(*captured: xr.Dataset | None) -> Figure:
     for row, k in zip(axes, there, strict=False):
         waveform, spectrum = waveforms[k], spectrums[k]
         assert waveform is not None
-        _told(figure, waveform)
         at = waveform.sizes["et"] // 2
         _waveform(row[0], waveform, at)
         if spectrum is not None and spectrum.sizes["et"]:
@@ -88,11 +86,6 @@ def differences(table: xr.Dataset) -> Figure:
     axis.set_title(f"{matched} spectra, {unseen} unseen codes", loc="right", fontsize=9)
     axis.legend(frameon=False)
     return figure
-
-
-def _told(figure: Figure, dataset: xr.Dataset) -> None:
-    if "simulated" in dataset.attrs:
-        figure.suptitle("simulated", fontsize=9, color=ORANGE, x=0.01, ha="left")
 
 
 def _dynamic(figure: Figure, axis: Axes, survey: xr.Dataset, letter: str, label: str) -> None:

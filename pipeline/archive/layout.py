@@ -28,6 +28,8 @@ TYPES = {
     "u1": "UnsignedByte",
     **{f"{'u' * unsigned}{'i' * (not unsigned)}{n}": f"{'Uns' if unsigned else 'S'}ignedLSB{n}"
        for unsigned in (0, 1) for n in (2, 4, 8)},
+    "c8": "ComplexLSB8",
+    "c16": "ComplexLSB16",
 }  # fmt: skip
 TIME_TYPE, TIME_WIDTH = "ASCII_Date_Time_YMD_UTC", 30
 # Vectors up to this length stand in the table of their records.
@@ -75,6 +77,8 @@ class Stored:
                 raise StoreError(f"{self.part.name} holds infinite or huge numbers, which PDS4 cannot write")
             if nan.any():
                 values = np.where(nan, self.dtype.type(MISSING), values)
+        if self.dtype.kind == "c" and not np.isfinite(values).all():
+            raise StoreError(f"{self.part.name} holds complex numbers that are missing or infinite: PDS4 has none")
         return values.astype(self.dtype, copy=False)
 
 

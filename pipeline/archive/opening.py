@@ -20,6 +20,7 @@ from pipeline.errors import InputError
 
 NUMBER = re.compile(
     r"(?P<sign>Signed|Unsigned)(?:(?P<order>[LM])SB(?P<bytes>\d)|Byte)|IEEE754(?P<ieee>[LM])SB(?P<p>Single|Double)"
+    r"|Complex(?P<complex>[LM])SB(?P<pair>8|16)"
 )
 
 
@@ -104,6 +105,8 @@ def number_type(label: Label, element: etree._Element) -> np.dtype[Any]:
         raise InputError(label.path, f"data type {name} is not supported", f"line {element.sourceline}")
     if match["ieee"]:
         return np.dtype(f"{'<' if match['ieee'] == 'L' else '>'}f{4 if match['p'] == 'Single' else 8}")
+    if match["complex"]:
+        return np.dtype(f"{'<' if match['complex'] == 'L' else '>'}c{match['pair']}")
     kind = "i" if match["sign"] == "Signed" else "u"
     return np.dtype(f"{'>' if match['order'] == 'M' else '<'}{kind}{match['bytes'] or 1}")
 

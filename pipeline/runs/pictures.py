@@ -96,7 +96,10 @@ def render(picture: Picture) -> bytes:
     png = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        look.draw(*datasets).savefig(png, format="png", dpi=DPI, bbox_inches="tight")
+        figure = look.draw(*datasets)
+        if any(d is not None and "simulated" in d.attrs for d in datasets):
+            figure.text(0.01, 1.0, "simulated", fontsize=9, color="#D55E00", va="bottom")
+        figure.savefig(png, format="png", dpi=DPI, bbox_inches="tight")
     return png.getvalue()
 
 

@@ -228,9 +228,12 @@ def _exact(head: Result, samples: Samples, injected: float) -> tuple[Result, lis
 
 
 def _consistent(head: Result, samples: Samples, total: Floats) -> tuple[Result, list[str]]:
+    head = replace(head, test="consistent")
     pulls = over(samples, total)
+    if not np.isfinite(pulls).any():
+        return head, ["no sample with an uncertainty"]
     n_eff = float(np.isfinite(pulls).sum() / correlation_length(pulls))
-    result = _summary(replace(head, test="consistent"), pulls, n_eff)
+    result = _summary(head, pulls, n_eff)
     within = float(np.mean(np.abs(pulls[np.isfinite(pulls)]) <= 3))
     faults = [f"only {100 * within:.1f} % within three sigma"] if within < 0.95 else []
     return result, faults

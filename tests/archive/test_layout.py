@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
+from lxml import etree
 
+from pipeline.archive.labels import Label, width_of
 from pipeline.archive.layout import MISSING, TYPES, Array, Table, lay_out, write_objects
+from pipeline.archive.opening import number_type
 from pipeline.archive.supplement import _pack, _unpack
 from pipeline.dataset.parts import parts_of
 from pipeline.errors import StoreError
@@ -75,6 +78,13 @@ def test_every_type_is_little_endian_whatever_it_was(name: str, tmp_path: Path) 
     np.testing.assert_array_equal(np.frombuffer((tmp_path / "x.dat").read_bytes(), f"<{name}").reshape(2, 18), values)
 
 
+@pytest.mark.parametrize("name", sorted(TYPES))
+def test_every_type_that_is_written_is_one_that_is_opened(name: str) -> None:
+    root = etree.fromstring(f"<Field_Binary><data_type>{TYPES[name]}</data_type></Field_Binary>")
+    assert number_type(Label(Path("x.xml"), root), root) == np.dtype(f"<{name}")
+    assert width_of(TYPES[name]) == np.dtype(name).itemsize
+
+
 def test_the_missing_constant_is_exact_in_both_precisions() -> None:
     assert float(np.float32(MISSING)) == MISSING == float(f"{MISSING:.0f}")
 
@@ -84,7 +94,8 @@ def test_the_missing_constant_is_exact_in_both_precisions() -> None:
     [
         (np.array([1.0, np.inf]), "infinite"),
         (np.array([1.0, MISSING]), "huge"),
-        (np.array([1j]), "no type"),
+        (np.array([1j, np.nan]), "complex numbers that are missing"),
+        (np.array([1.0], np.longdouble), "no type"),
         (np.array(["a "], object), "end would be lost"),
         (np.full((2, 17), "a", object), "fits no PDS4 object"),
     ],

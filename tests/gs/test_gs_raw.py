@@ -305,3 +305,17 @@ def test_media_of_other_hours_leave_the_season(loop: Loop) -> None:
     cut = raw_media.read_csp([granule], window, CLOCK)
     assert cut.sizes["et"] == 60
     assert np.isfinite(cut["adjust_dry"].values).all()
+
+
+def test_every_simulated_file_is_known_as_such_and_no_other(loop: Loop, tmp_path: Path) -> None:
+    for suffix, form in FORMATS.items():
+        path = loop.path(suffix)
+        granule = form.open(path, CLOCK)
+        assert granule.meta["simulated"] is True, suffix
+        bare = tmp_path / path.name
+        for file in granule.files.values():
+            (tmp_path / file.name).write_bytes(file.read_bytes())
+        assert form.open(bare, CLOCK).meta["simulated"] is True, suffix
+        bare.with_suffix(".TXT").unlink(missing_ok=True)
+        bare.write_bytes(path.read_bytes().replace(b"SIMULATED DATA", b"MEASURED DATA."))
+        assert form.open(bare, CLOCK).meta["simulated"] is False, suffix

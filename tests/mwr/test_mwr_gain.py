@@ -207,6 +207,8 @@ def test_neighbours_are_interpolated_exactly_where_the_scene_is_a_cubic() -> Non
         assert np.all((weight > 0.4) & (weight < 1.01))
     assert np.isnan(interpolated(np.array([0.5, 19.5]), known, known, 2, 3.0)[0]).all()
     assert np.isnan(interpolated(np.array([5.0]), known, known, 1, 0.9)[0]).all()
+    twice = np.array([1.0, 2.0, 2.0, 3.0])
+    assert np.isnan(interpolated(np.array([2.0]), twice, twice, 2, 3.0)).all()
 
 
 def test_windows_keep_a_drift_and_do_not_depend_on_the_beginning() -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import matplotlib.image
+import netCDF4
 import numpy as np
 import pytest
 from core_fixtures import run
@@ -98,3 +99,13 @@ def test_a_store_that_was_moved_knows_its_pictures(store: Path, drawn: dict[str,
     document.pop("pictures")
     record.write_text(json.dumps(document))
     assert Store(moved).run(record.stem)["pictures"] == []  # of a version that drew none
+
+
+def test_a_picture_of_simulated_data_says_so(raw: Path, store: Path, drawn: dict[str, object]) -> None:
+    (picture,) = module.pictures_of(run(raw, store)["products"], Store(store))
+    told = module.render(picture)
+    [path] = [p for p in picture.products if p]
+    with netCDF4.Dataset(path, "a") as file:
+        assert file.simulated
+        del file.simulated
+    assert module.render(picture) != told == Path(str(drawn["path"])).read_bytes()

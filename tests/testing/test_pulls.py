@@ -141,6 +141,13 @@ def test_what_is_right_passes(name: str, seed: int) -> None:
     json.dumps(asdict(result))
 
 
+def test_no_uncertainty_at_all_fails() -> None:
+    for case, component in ((normal(), "x_random"), (consistent(), "x_systematic")):
+        layout, product, truth = case
+        result = judge((layout, product.assign({component: product[component] * 0.0}), truth))
+        assert "uncertainty" in result.why
+
+
 @pytest.mark.parametrize("name", RANDOM)
 @pytest.mark.parametrize("factor", [0.5, 2.0])
 def test_a_wrong_sigma_fails(name: str, factor: float) -> None:
