@@ -12,7 +12,6 @@ from typing import Annotated, Literal
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from scipy.integrate import solve_ivp
 from scipy.linalg import cho_factor, cho_solve, cholesky, solve_triangular
 from scipy.special import chdtrc, ndtr
 
@@ -191,6 +190,8 @@ def displacements(geometry: Geometry, epoch: float, et: Floats) -> Floats:
     zonal: list[Floats | float] = [
         ZONAL[k] + offset[:, 6 + k] if k < HARMONICS else ZONAL[k] for k in range(len(ZONAL))
     ]
+
+    from scipy.integrate import solve_ivp  # loads much that a run with nothing to do does not need
 
     def slope(_: float, y: Floats) -> Floats:
         state = y.reshape(2 * count, 6)

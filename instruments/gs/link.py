@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from scipy.interpolate import CubicSpline
 
 from calibration.tables import Table
 from instruments.gs.layout import LIGHT, complex_of
@@ -60,6 +59,8 @@ class World:
 
     def zenith(self, number: int, et: Floats) -> tuple[Floats, Floats]:
         """Dry and wet zenith delays at a station, m (n): calibrated, else seasonal."""
+        from scipy.interpolate import CubicSpline  # loads much that a run with nothing to do does not need
+
         place = int(complex_of(number))
         day, second = utc_of(et)
         out = []

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import erfa
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.interpolate import CubicSpline
 
 from pipeline.earth.times import DAY, J2000_JD, TT_MINUS_TAI
 from pipeline.errors import CalibrationError
@@ -88,6 +87,8 @@ def itrf_to_gcrf(s: ArrayLike, epoch: float, known: EarthOrientation) -> Floats:
 
 def _celestial(offset: Floats, epoch: float, dx: Floats, dy: Floats) -> Floats:
     """Rotations from GCRF to the celestial intermediate frame."""
+    from scipy.interpolate import CubicSpline  # loads much that a run with nothing to do does not need
+
     knots = np.arange(np.floor(offset.min() / KNOT) - 2, np.ceil(offset.max() / KNOT) + 3) * KNOT
     xys = CubicSpline(knots, np.stack(erfa.xys06a(J2000_JD, (knots + epoch) / DAY), axis=1))(offset)
     return np.asarray(erfa.c2ixys(xys[:, 0] + dx, xys[:, 1] + dy, xys[:, 2]))

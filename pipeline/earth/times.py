@@ -11,12 +11,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import erfa
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.interpolate import CubicSpline
+
+if TYPE_CHECKING:
+    from scipy.interpolate import CubicSpline
 
 Floats = NDArray[np.float64]
 Extended = NDArray[Any]  # of long doubles
@@ -73,6 +75,8 @@ class StationClock:
 
     @cached_property
     def _spline(self) -> CubicSpline:
+        from scipy.interpolate import CubicSpline  # loads much that a run with nothing to do does not need
+
         knots = np.arange(np.floor(self.start / KNOT) - 3, np.ceil(self.stop / KNOT) + 4) * KNOT
         days = (knots + self.epoch) / DAY
         ut = np.mod(days + 0.5 - (TT_MINUS_TAI + 37.0) / DAY, 1.0)
