@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from instruments.gs.layout import LINK_NAMES
+from pipeline.figures import GREY, blank
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,15 +16,11 @@ if TYPE_CHECKING:
 
 # Told apart by all eyes (Okabe and Ito 2008).
 COLOURS = ("#D55E00", "#0072B2", "#009E73", "#000000")
-GREY = "#8c8c8c"
-WIDTH = 9.0
 STAGE_WORDS = ("as received", "less troposphere", "less spin and antenna", "less plasma, links combined")
 
 
 def _panels(number: int, height: float = 1.7) -> tuple[Figure, list[Axes]]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(WIDTH, height * number + 0.6), layout="constrained")
+    figure = blank(height * number + 0.6)
     axes = figure.subplots(number, 1, sharex=True, squeeze=False)[:, 0]
     for axis in axes:
         axis.grid(color="#e6e6e6", lw=0.6)
@@ -112,9 +109,7 @@ def effects(product: xr.Dataset) -> Figure:
 
 def gravity(product: xr.Dataset) -> Figure:
     """Residuals before and after the fit, and the corrections in units of their errors."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(WIDTH, 4.6), layout="constrained")
+    figure = blank(4.6)
     top, bottom = figure.subplots(2, 1)
     minutes = (product["record_et"].values - np.mean(product["record_et"].values)) / 60.0
     top.plot(minutes, product["before"].values, ".", ms=4, color=COLOURS[0], label="before")

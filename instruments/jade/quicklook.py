@@ -9,7 +9,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from pipeline.particles.figures import BLACK, COLOURS, WIDTH, finish, good, mean, panels, spectrogram, step_edges
+from pipeline.figures import BLACK, blank
+from pipeline.particles.figures import COLOURS, finish, good, mean, panels, spectrogram, step_edges
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -123,9 +124,8 @@ def _band(
 def masses(flights: xr.Dataset) -> Figure:
     """Mean rate over flight time and energy, and the flux of each mass through the pass, mean over energies."""
     from matplotlib.colors import LogNorm
-    from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(WIDTH, 6.4), layout="constrained")
+    figure = blank(6.4)
     spectra, lines = figure.subplots(2, 1, height_ratios=(3, 2))
     energy, flight = (flights[n].values[0].astype(float) for n in ("energy_per_charge", "flight_time"))
     order = np.argsort(energy)

@@ -10,7 +10,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from instruments.jedi.layout import EVENT, SPECIES, SSD, START, STOP, UNITS
-from pipeline.particles.figures import BLACK, COLOURS, finish, good, mean, panels, spectrogram
+from pipeline.figures import BLACK
+from pipeline.particles.figures import COLOURS, finish, good, mean, panels, spectrogram
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

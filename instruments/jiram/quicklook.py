@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from instruments.jiram.schemas import TIE_STEP
 from pipeline.dataset.quality import raised
 from pipeline.dataset.uncertainty import sigma
+from pipeline.figures import BLACK, BLUE, GREY, ORANGE, blank
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-# Colours that are told apart by all eyes (Okabe and Ito 2008).
-BLACK, BLUE, ORANGE, GREY = "#000000", "#0072B2", "#D55E00", "#8c8c8c"
-WIDTH = 9.0
 # From this latitude on a map is drawn about the pole.
 POLAR = 45.0
 
@@ -36,7 +34,7 @@ def good(dataset: xr.Dataset, name: str) -> Array:
 def image(radiance: xr.Dataset) -> Figure:
     """The bands of an image as the detector saw them."""
     bands = radiance["band"].values.tolist()
-    figure = _figure(0.7 + 2.6 * len(bands))
+    figure = blank(0.7 + 2.6 * len(bands))
     rows = np.atleast_1d(figure.subplots(len(bands), 1, sharex=True))
     # M last is M on top: the figure begins with what most come for.
     for axis, band in zip(rows, reversed(bands), strict=True):
@@ -60,7 +58,7 @@ def planet_map(radiance: xr.Dataset) -> Figure:
     latitude = np.degrees(np.arctan2(z, np.hypot(x, y)))
     middle = float(np.nanmean(latitude)) if np.isfinite(latitude).any() else 0.0
     seen = good(radiance, "radiance")[k]
-    figure = _figure(6.0)
+    figure = blank(6.0)
     axis = figure.subplots()
     if abs(middle) > POLAR:
         # Seen from above the pole; in the south east longitude runs the other way.
@@ -137,7 +135,7 @@ def spectrum(spectra: xr.Dataset) -> Figure:
     noise = np.nanmedian(spectra["spectral_radiance_random"].values[0], axis=0)
     total = np.nanmedian(sigma(spectra, "spectral_radiance").values[0], axis=0)
     mean = np.nanmean(seen, axis=0)
-    figure = _figure(6.0)
+    figure = blank(6.0)
     top, low = figure.subplots(2, 1, sharex=True, height_ratios=(1.4, 1.0))
     top.fill_between(um, np.maximum(mean - total, 1e-9), mean + total, color=BLUE, alpha=0.2, lw=0, label="±1 σ, total")
     top.semilogy(um, np.where(mean > 0.0, mean, np.nan), color=BLACK, lw=1.0, label="mean of the slit")
@@ -153,12 +151,6 @@ def spectrum(spectra: xr.Dataset) -> Figure:
     low.set_xlabel("wavelength (µm)")
     low.set_ylabel("pixel of the slit")
     return figure
-
-
-def _figure(height: float) -> Figure:
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(WIDTH, height), layout="constrained")
 
 
 def _title(dataset: xr.Dataset) -> str:

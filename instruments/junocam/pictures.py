@@ -14,12 +14,11 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from instruments.junocam.layout import FILTERS
-from instruments.junocam.quicklook import COLOURS, WIDTH
+from instruments.junocam.quicklook import COLOURS
+from pipeline.figures import WIDTH, blank
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
 Floats = NDArray[np.float64]
 
 # Percentile of I/F that is white, percentiles of the stretch, factor on the colour.
@@ -101,11 +100,9 @@ def maps(map_: xr.Dataset) -> Figure:
 
 
 def _panels(shape: tuple[int, ...], number: int, *, side_by_side: bool) -> tuple[Figure, NDArray[np.object_]]:
-    from matplotlib.figure import Figure
-
     rows, columns = (1, number) if side_by_side else (number, 1)
     height = WIDTH / columns * shape[0] / max(shape[1], 1) * rows
-    figure = Figure(figsize=(WIDTH, min(max(height, 2.0), 14.0) + 0.6), layout="constrained")
+    figure = blank(min(max(height, 2.0), 14.0) + 0.6)
     return figure, figure.subplots(rows, columns, squeeze=False).ravel()
 
 
@@ -133,9 +130,7 @@ def _degrees(axis: Axes, shape: tuple[int, ...]) -> None:
 
 def limb(attitude: xr.Dataset) -> Figure:
     """Residuals of the limb by frame and filter, and what the geometry rests on."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(WIDTH, 3.2), layout="constrained")
+    figure = blank(3.2)
     axis = figure.subplots()
     names = attitude["filter"].values.astype(str)
     for name in (f for f in FILTERS if f in set(names)):

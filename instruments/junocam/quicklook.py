@@ -9,13 +9,13 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from instruments.junocam.layout import FILTERS
+from pipeline.figures import WIDTH, blank
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Colours that are told apart by all eyes (Okabe and Ito 2008).
 COLOURS = {"BLUE": "#0072B2", "GREEN": "#009E73", "RED": "#D55E00", "METHANE": "#000000"}
-WIDTH = 9.0
 # Every so many samples are drawn.
 THIN = 4
 
@@ -23,13 +23,12 @@ THIN = 4
 def framelets(radiance: xr.Dataset) -> Figure:
     """I/F of the framelets by filter, one below the other, to a common scale; missing samples are blue."""
     import matplotlib as mpl
-    from matplotlib.figure import Figure
 
     names = [f for f in FILTERS if f in set(radiance["filter"].values)]
     strips = {n: _strip(radiance, n) for n in names}
     top = max((float(np.nanpercentile(s, 99.9)) for s in strips.values() if np.isfinite(s).any()), default=1.0)
     height = max(s.shape[0] for s in strips.values()) / (1648 / THIN) * WIDTH / max(len(names), 2)
-    figure = Figure(figsize=(WIDTH, min(height, 14.0) + 0.8), layout="constrained")
+    figure = blank(min(height, 14.0) + 0.8)
     axes = figure.subplots(1, len(names), squeeze=False)[0]
     map_ = mpl.colormaps["gray"].with_extremes(bad="#3b5b92")
     for axis, name in zip(axes, names, strict=True):
@@ -50,9 +49,7 @@ def _strip(radiance: xr.Dataset, name: str) -> NDArray[np.float32]:
 
 def damage(radiance: xr.Dataset) -> Figure:
     """Shares of lost, saturated, nonlinear and hit samples over the frames, and the measures of streaks and blocks."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(WIDTH, 4.6), layout="constrained")
+    figure = blank(4.6)
     top, low = figure.subplots(2, 1, sharex=True)
     frame, filters = radiance["frame"].values, radiance["filter"].values
     styles = {"saturated": "-", "nonlinear": "--", "lost": ":", "hit": "-."}

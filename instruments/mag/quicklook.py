@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.dataset.quality import raised
 from pipeline.dataset.uncertainty import sigma
+from pipeline.figures import BLACK, BLUE, GREEN, GREY, ORANGE, blank
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 RADIUS = 71492.0
-# Colours that are told apart by all eyes (Okabe and Ito 2008).
-BLACK, BLUE, ORANGE, GREEN, GREY = "#000000", "#0072B2", "#D55E00", "#009E73", "#8c8c8c"
-WIDTH = 9.0
 MINUTE = np.timedelta64(60, "s")
 
 
@@ -128,9 +126,7 @@ def _spherical(dataset: xr.Dataset, b: Array) -> tuple[Array, Array, Array]:
 
 
 def _panels(number: int, heights: tuple[float, ...], *, share: bool = True) -> tuple[Figure, list[Axes]]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(WIDTH, 0.9 + 2.1 * sum(heights)), layout="constrained")
+    figure = blank(0.9 + 2.1 * sum(heights))
     axes = list(np.atleast_1d(figure.subplots(number, 1, sharex=share, height_ratios=heights)))
     for axis in axes:
         axis.grid(True, color="#e5e5e5", lw=0.5)

@@ -10,6 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pipeline.dataset.quality import Quality, raised
+from pipeline.figures import GREY, blank
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,8 +21,6 @@ Array = NDArray[np.float64]
 RADIUS = 71492.0
 # Told apart by all eyes (Okabe and Ito 2008); from the longest wavelength to the shortest.
 COLOURS = ("#D55E00", "#E69F00", "#009E73", "#56B4E9", "#0072B2", "#CC79A7")
-GREY = "#8c8c8c"
-WIDTH = 9.0
 SPIN = 30.0
 GIGAHERTZ = ("0.6", "1.25", "2.6", "5.2", "10", "21.9")
 BAD = int(Quality.MISSING | Quality.SATURATED)
@@ -185,9 +184,7 @@ def _each(edges: NDArray[np.intp], value: Array, share: float) -> Array:
 def _panels(
     number: int, heights: tuple[float, ...], *, share: bool = True, columns: int = 1
 ) -> tuple[Figure, list[Axes]]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(WIDTH, 0.9 + 2.0 * sum(heights)), layout="constrained")
+    figure = blank(0.9 + 2.0 * sum(heights))
     axes = list(np.atleast_1d(figure.subplots(number, columns, sharex=share, height_ratios=heights)).ravel())
     for axis in axes:
         axis.grid(True, color="#e5e5e5", lw=0.5)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from instruments.sru.schemas import CORE, DAY, PLANET
 from pipeline.dataset.quality import Quality
+from pipeline.figures import BLACK, BLUE, GREY, ORANGE, blank
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,17 +18,13 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-# Colours that are told apart by all eyes (Okabe and Ito 2008).
-BLACK, BLUE, ORANGE, GREEN, GREY = "#000000", "#0072B2", "#D55E00", "#009E73", "#8c8c8c"
 RADIUS = 71492.0
 NAMED = 8  # stars that are labelled
 
 
 def rate(counts: xr.Dataset) -> Figure:
     """Rate of clusters, rate of deposited charge, and how many of the hits are counted, along the pass."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9.0, 6.0), layout="constrained")
+    figure = blank(6.0)
     top, middle, low = figure.subplots(3, 1, sharex=True, height_ratios=(1.4, 1.4, 1.0))
     minutes = counts["time_from_closest_approach"].values / 60.0
     for axis, name, label in (

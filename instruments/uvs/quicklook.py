@@ -8,15 +8,14 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from pipeline.figures import BLACK, BLUE, GREEN, ORANGE, blank
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 Array = NDArray[np.float64]
 
-# Colours that are told apart by all eyes (Okabe and Ito 2008).
-BLACK, BLUE, ORANGE, GREEN, GREY = "#000000", "#0072B2", "#D55E00", "#009E73", "#8c8c8c"
-WIDTH = 9.0
 POLEWARD = 50.0  # degrees of latitude that the polar maps begin at
 # Bands of the false colours, nm: red what methane absorbs least, blue what it absorbs most.
 FALSE = {"red": (155.0, 162.0), "green": (125.0, 165.0), "blue": (123.0, 130.0)}
@@ -35,7 +34,7 @@ def aurora(map_: xr.Dataset) -> Figure:
     shown.append(("colour ratio", map_["colour_ratio"].values.astype(float), "viridis"))
     latitude, seen = map_["latitude"].values, map_["exposure"].values > 0
     poles = [p for p in (1.0, -1.0) if seen[p * latitude > POLEWARD].any()] or [1.0]
-    figure = _figure(0.5 + 3.0 * len(poles))
+    figure = blank(0.5 + 3.0 * len(poles))
     axes = figure.subplots(len(poles), len(shown), subplot_kw={"projection": "polar"}, squeeze=False)
     for k, (title, values, colours) in enumerate(shown):
         polar = values[(np.abs(latitude) > POLEWARD) & np.isfinite(latitude)]
@@ -84,7 +83,7 @@ def _polar(axis: Axes, map_: xr.Dataset, shown: Array, pole: float, colours: str
 
 def spectra(spins: xr.Dataset) -> Figure:
     """Mean spectra of all spins with their noise, and the spectra of Jupiter spin by spin."""
-    figure = _figure(6.5)
+    figure = blank(6.5)
     top, low = figure.subplots(2, 1, sharex=True, height_ratios=(1.3, 1.0))
     w = spins["wavelength"].values
     for k, (name, colour) in enumerate((("Jupiter", ORANGE), ("sky", BLUE))):
@@ -110,7 +109,7 @@ def spectra(spins: xr.Dataset) -> Figure:
 
 def image(swath: xr.Dataset) -> Figure:
     """Counts over wavelength and time, all bins along the slit together, of the steps that look at Jupiter."""
-    figure = _figure(5.5)
+    figure = blank(5.5)
     axis = figure.subplots()
     et = swath["et"].values
     steps, of = np.unique(et, return_inverse=True)
@@ -129,7 +128,7 @@ def image(swath: xr.Dataset) -> Figure:
 
 def rates(seconds: xr.Dataset) -> Figure:
     """Events that came and that were recorded, the live share, and radiation."""
-    figure = _figure(6.0)
+    figure = blank(6.0)
     axes = figure.subplots(3, 1, sharex=True)
     seconds = seconds.isel(et=seconds["exposure"].values > 0.5)
     minutes = seconds["time_from_closest_approach"].values / 60.0
@@ -147,9 +146,3 @@ def rates(seconds: xr.Dataset) -> Figure:
     for axis in axes:
         axis.grid(True, color="#e5e5e5", lw=0.5)
     return figure
-
-
-def _figure(height: float) -> Figure:
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(WIDTH, height), layout="constrained")

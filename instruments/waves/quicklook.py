@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from instruments.waves.layout import BURSTS
 from pipeline.dataset.quality import Quality, raised
+from pipeline.figures import BLACK, BLUE, GREEN, ORANGE, blank
 from pipeline.jupiter import con2020, jrm33
 from pipeline.jupiter.shape import EQUATORIAL_RADIUS
 
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-# Colours that are told apart by all eyes (Okabe and Ito 2008).
-BLACK, BLUE, ORANGE, GREEN = "#000000", "#0072B2", "#D55E00", "#009E73"
-WIDTH = 9.0
 COLUMNS = 700  # of a dynamic spectrum
 LABELS = {"e": "E  (V$^2$ m$^{-2}$ Hz$^{-1}$)", "b": "B  (nT$^2$ Hz$^{-1}$)"}
 GYRO = 27.99249  # electron gyrofrequency, Hz/nT
@@ -29,10 +27,8 @@ GYRO = 27.99249  # electron gyrofrequency, Hz/nT
 
 def spectra(survey: xr.Dataset) -> Figure:
     """Dynamic spectra of the electric and the magnetic field, with the electron gyrofrequency of the field models."""
-    from matplotlib.figure import Figure
-
     letters = [x for x in "eb" if np.isfinite(survey[f"psd_{x}"].values).any()] or ["e"]
-    figure = Figure(figsize=(WIDTH, 2.4 + 2.8 * len(letters)), layout="constrained")
+    figure = blank(2.4 + 2.8 * len(letters))
     ratios = [{"e": 2.0, "b": 1.0}[x] for x in letters]
     axes = np.atleast_1d(figure.subplots(len(letters), 1, sharex=True, height_ratios=ratios))
     time, line = _gyrofrequency(survey)
@@ -50,11 +46,9 @@ def spectra(survey: xr.Dataset) -> Figure:
 
 def bursts(*captured: xr.Dataset | None) -> Figure:
     """The capture in the middle of each kind of burst: waveform and spectrum."""
-    from matplotlib.figure import Figure
-
     waveforms, spectrums = captured[: len(BURSTS)], captured[len(BURSTS) :]
     there = [k for k, w in enumerate(waveforms) if w is not None and w.sizes["et"]]
-    figure = Figure(figsize=(WIDTH, 0.6 + 2.2 * max(len(there), 1)), layout="constrained")
+    figure = blank(0.6 + 2.2 * max(len(there), 1))
     axes = np.atleast_2d(figure.subplots(max(len(there), 1), 2, width_ratios=(1.5, 1.0)))
     for row, k in zip(axes, there, strict=False):
         waveform, spectrum = waveforms[k], spectrums[k]
@@ -73,9 +67,7 @@ def bursts(*captured: xr.Dataset | None) -> Figure:
 
 def differences(table: xr.Dataset) -> Figure:
     """Survey less the archive's, channel by channel."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(WIDTH, 3.2), layout="constrained")
+    figure = blank(3.2)
     axis = figure.subplots()
     frequency = table["frequency_e"].values
     for name, colour, mark in (("difference", BLUE, "o"), ("largest", ORANGE, "v")):

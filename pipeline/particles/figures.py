@@ -8,15 +8,16 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from pipeline.figures import blank
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 Array = NDArray[np.float64]
 
-WIDTH = 9.0
 # Colours that are told apart by all eyes (Okabe and Ito 2008).
-BLACK, COLOURS = "#000000", ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8c8c8c", "#000000")
+COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8c8c8c", "#000000")
 
 
 def good(flux: xr.Dataset, name: str) -> Array:
@@ -74,9 +75,7 @@ def step_edges(energy: Array) -> Array:
 
 def panels(rows: int, height: float = 2.2) -> tuple[Figure, list[Axes]]:
     """A figure of panels above one another with one axis of time."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(WIDTH, height * rows + 0.8), layout="constrained")
+    figure = blank(height * rows + 0.8)
     return figure, list(np.atleast_1d(figure.subplots(rows, 1, sharex=True)))
 
 
