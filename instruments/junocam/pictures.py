@@ -19,6 +19,8 @@ from pipeline.figures import WIDTH, blank
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 Floats = NDArray[np.float64]
 
 # Percentile of I/F that is white, percentiles of the stretch, factor on the colour.
