@@ -229,6 +229,59 @@ def test_words_that_are_no_numbers_are_missing_and_counted(tmp_path: Path) -> No
     np.testing.assert_allclose(data["ta"].values[4, 4], columns["R3TA"][4])
 
 
+def test_one_bad_word_changes_no_other_number(tmp_path: Path) -> None:
+    """Rows with a word that is no number go another way to the same bits."""
+    path, _, _ = written(tmp_path, "irdr", rows=300)
+    whole = read(path, "irdr")
+    path.write_bytes(path.read_bytes().replace(b"\r\n", b"x\r\n", 3).replace(b"TOFFx", b"TOFF", 1))
+    data = read(path, "irdr")
+    assert data["events"].values[:, 4].sum() == 2
+    assert np.isnan(data["toff"].values[:2, 7]).all()
+    data["toff"].values[:2, 7] = whole["toff"].values[:2, 7]
+    for name in whole.data_vars:
+        if name != "events":
+            np.testing.assert_array_equal(data[name].values, whole[name].values)
+
+
+def test_an_empty_last_field_is_missing(tmp_path: Path) -> None:
+    path, _, _ = written(tmp_path, "irdr", rows=20)
+    lines = path.read_bytes().split(b"\r\n")
+    lines[7] = lines[7].rpartition(b",")[0] + b","
+    path.write_bytes(b"\r\n".join(lines))
+    data = read(path, "irdr")
+    assert np.flatnonzero(np.isnan(data["toff"].values)).tolist() == [6 * 8 + 7]
+    assert data["events"].values.sum() == 0
+
+
+@pytest.mark.parametrize(("more", "less"), [(3, 9), (9, 3), (1, 2), (2, 1)])
+def test_a_field_more_in_one_row_and_less_in_another_is_refused(tmp_path: Path, more: int, less: int) -> None:
+    """As many commas as there should be in all."""
+    path, _, _ = written(tmp_path, "irdr", rows=20)
+    lines = path.read_bytes().split(b"\r\n")
+    lines[more] += b",1.0"
+    lines[less] = b"".join(lines[less].rpartition(b",")[::2])
+    path.write_bytes(b"\r\n".join(lines))
+    with pytest.raises(InputError, match=r"has 20[02] fields, 201 are expected"):
+        read(path, "irdr")
+
+
+@pytest.mark.parametrize("inside", [b"\r", b"\r\n", b"\n\n", b'"', b"\0", b"\xff"])
+def test_what_is_no_text_or_ends_a_line_is_refused_or_counted(tmp_path: Path, inside: bytes) -> None:
+    path, _, _ = written(tmp_path, "irdr", rows=20)
+    whole = read(path, "irdr")
+    text = path.read_bytes()
+    at = text.index(b"\n", 20_000) - 300
+    path.write_bytes(text[:at] + inside + text[at:])
+    try:
+        data = read(path, "irdr")
+    except InputError:
+        return
+    assert inside in (b"\0", b"\xff")
+    assert data["events"].values[:, 4].sum() == 1
+    changed = [(data[n].values != whole[n].values) for n in whole.data_vars if n != "events"]
+    assert sum(int(c.sum()) for c in changed) == 1
+
+
 def edit(change: Callable[[bytes], bytes]) -> Callable[[Path], None]:
     return lambda path: path.write_bytes(change(path.read_bytes())) and None  # type: ignore[func-returns-value]
 
