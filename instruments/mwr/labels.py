@@ -82,7 +82,7 @@ def format_file(kind: str) -> dict[str, Any]:
     }
 
 
-def pds4(path: Path, kind: str, rows: int, times: Times, simulated: bool) -> bytes:
+def pds4(path: Path, kind: str, rows: int, times: Times, md5: str, simulated: bool) -> bytes:
     """The PDS4 label: the structure of the archive's (Table_Delimited, the PDS3 label as supplement)."""
     level, collection = LEVELS[kind]
     identifier = path.stem.lower()
@@ -111,14 +111,14 @@ def pds4(path: Path, kind: str, rows: int, times: Times, simulated: bool) -> byt
     document = FORMATS[kind].lower()
     _tree(reference, lid_reference=f"urn:nasa:pds:juno_mwr:document:{document}", reference_type="data_to_document")
     files = _tag(text, "File_Area_Observational")
-    _file(files, path, records=rows + 1)
+    _file(files, path, md5, records=rows + 1)
     head = _tag(files, "Header")
     _size(head, 0, size)
     _tree(head, parsing_standard_id="PDS DSV 1")
     _table(files, kind, rows, size)
     label = path.with_suffix(".LBL")
     more = _tag(text, "File_Area_Observational_Supplemental")
-    _file(more, label)
+    _file(more, label, hashlib.md5(label.read_bytes()).hexdigest())
     stream = _tag(more, "Stream_Text")
     _size(stream, 0, label.stat().st_size)
     _tree(stream, parsing_standard_id="7-Bit ASCII Text", record_delimiter="Carriage-Return Line-Feed")
@@ -147,13 +147,13 @@ def _context(area: ET.Element, what: str, name: str, kind: str, identifier: str,
     _tree(reference, lid_reference=f"urn:nasa:pds:context:{identifier}", reference_type=relation)
 
 
-def _file(area: ET.Element, path: Path, records: int | None = None) -> None:
+def _file(area: ET.Element, path: Path, md5: str, records: int | None = None) -> None:
     file = _tag(area, "File")
     _tree(file, file_name=path.name)
     ET.SubElement(file, "file_size", {"unit": "byte"}).text = str(path.stat().st_size)
     if records is not None:
         _tree(file, records=str(records))
-    _tree(file, md5_checksum=hashlib.md5(path.read_bytes()).hexdigest())
+    _tree(file, md5_checksum=md5)
 
 
 def _table(area: ET.Element, kind: str, rows: int, offset: int) -> None:

@@ -15,7 +15,7 @@ import xarray as xr
 sys.path.insert(0, str(Path(__file__).parent))
 from mwr_scene import CLOCK, PASS
 
-from instruments.mwr import INSTRUMENT, layout, raw, raw_write, rdr
+from instruments.mwr import INSTRUMENT, decimals, layout, raw, raw_write, rdr
 from pipeline.clock import Span
 from pipeline.errors import InputError
 from pipeline.formats.pds3 import read_label
@@ -36,7 +36,7 @@ def written(
     for name in columns:
         if name.endswith("Cnt"):
             columns[name] = np.round(columns[name], 2)
-        if kind == "grdr" and raw_write._form(kind, name) == "%.6f":
+        if kind == "grdr" and raw_write._decimals(kind, name) == 6:
             columns[name] = np.round(rng.uniform(-1, 1, rows), 6)
     if kind == "edr":
         columns = {name: rng.integers(0, 65536, rows).astype(float) for name in layout.EDR}
@@ -176,6 +176,22 @@ def test_time_of_the_rdr_may_count_from_midnight(tmp_path: Path) -> None:
     ]
     path.write_bytes(b"\r\n".join([lines[0], *late, b""]))
     np.testing.assert_allclose(read(path, "irdr")["et"].values, et, atol=2e-5)
+
+
+@pytest.mark.parametrize("places", range(7))
+def test_numbers_are_printed_as_python_prints_them(places: int) -> None:
+    rng = np.random.default_rng(places)
+    values = rng.normal(0.0, 10.0 ** rng.uniform(-7.0, 11.0, 3000))
+    values = np.append(values, [0.0, -0.0, np.nan, 9999.99999, 1e4, 99999999.5, 1e8, 123400005678.0, 0.5, 1.5, 2.5])
+    found = decimals.lines({"a": values, "b": np.full(len(values), b"2016"), "c": values}, {"a": places, "c": 0})
+    printed = [["" if v != v else f"{v:.{p}f}" for v in values.tolist()] for p in (places, 0)]
+    assert found.decode() == "".join(f"{a},2016,{c}\r\n" for a, c in zip(*printed, strict=True))
+
+
+@pytest.mark.parametrize("value", [np.inf, -1e12])
+def test_numbers_too_large_for_a_field_are_not_printed(value: float) -> None:
+    with pytest.raises(ValueError, match="column a has a number too large"):
+        decimals.lines({"a": np.array([1.0, value])}, {"a": 2})
 
 
 # Damage
