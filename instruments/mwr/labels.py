@@ -1,4 +1,4 @@
-"""PDS3 and PDS4 labels of MWR's CSV files, in the layout of the archive's own (README.md, sources)."""
+"""PDS3 and PDS4 labels of MWR's CSV files as the archive has them (README.md, sources); PDS4's are read here too."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 from instruments.mwr.layout import COLUMNS, COUNT, DATA_SETS, FORMATS, REAL, SIMULATED, TIME, header
+from pipeline.errors import InputError
 from pipeline.formats.pds3 import Quantity
 
 NAMESPACE = "http://pds.nasa.gov/pds4/pds/v1"
@@ -124,6 +125,43 @@ def pds4(path: Path, kind: str, rows: int, times: Times, md5: str, simulated: bo
     _tree(stream, parsing_standard_id="7-Bit ASCII Text", record_delimiter="Carriage-Return Line-Feed")
     ET.indent(text)
     return b'<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(text) + b"\n"
+
+
+def read_pds4(path: Path, data: str, kind: str, rows: int) -> bool:
+    """Check a PDS4 label against the name, the kind and the rows of its file; whether it says that they are simulated.
+
+    Raises
+    ------
+    InputError
+        for what is no XML, or describes another file.
+    """
+    try:
+        root = ET.parse(path).getroot()
+    except (ET.ParseError, ValueError, LookupError) as error:
+        raise InputError(path, f"is no XML: {error}") from error
+    size, columns = len(header(kind)), COLUMNS[kind]
+    area, table = "File_Area_Observational", "File_Area_Observational/Table_Delimited"
+    expected = {
+        f"{area}/File/file_name": data.upper(),
+        f"{area}/Header/object_length": str(size),
+        f"{table}/offset": str(size),
+        f"{table}/records": str(rows),
+        f"{table}/Record_Delimited/fields": str(len(columns)),
+    }
+    for place, value in expected.items():
+        said = _said(root, place)
+        if said[:1] != [value]:
+            raise InputError(path, f"{(said or ['nothing'])[0][:40]!r}, the file has {value!r}", place)
+    names = _said(root, f"{table}/Record_Delimited/Field_Delimited/name")
+    if names != [name.upper() for name in columns]:
+        raise InputError(path, f"has not the {len(columns)} columns of the {kind.upper()}", table)
+    return any(SIMULATED in title for title in _said(root, "Identification_Area/title"))
+
+
+def _said(root: ET.Element, place: str) -> list[str]:
+    """Texts at a place, in capitals."""
+    path = "/".join(f"{{{NAMESPACE}}}{part}" for part in place.split("/"))
+    return [(element.text or "").strip().upper() for element in root.findall(path)]
 
 
 def _tag(parent: ET.Element, name: str) -> ET.Element:

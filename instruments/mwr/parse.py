@@ -128,8 +128,9 @@ def _check_rows(path: Path, kind: str, rows: list[bytes], at: int) -> None:
     """Raise InputError for a row that has not as many fields as there are columns, or quotes."""
     columns = len(COLUMNS[kind])
     for row in rows:
-        if row.count(b",") != columns - 1 or b'"' in row:
+        fields = row.count(b",") + 1
+        if fields != columns or b'"' in row:
             shown = row[:40].decode("ascii", "replace").strip()
-            why = f"row {shown!r} has {row.count(b',') + 1} fields, {columns} are expected"
-            raise InputError(path, why, f"byte {at}")
+            what = f"has {fields} fields, {columns} are expected" if fields != columns else "has quotes"
+            raise InputError(path, f"row {shown!r} {what}", f"byte {at}")
         at += len(row) + 1

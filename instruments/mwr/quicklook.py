@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from pipeline.clock import format_utc
 from pipeline.dataset.quality import Quality, raised
 from pipeline.figures import GREY, blank
 
@@ -79,18 +80,20 @@ def latitudes(brightness: xr.Dataset) -> Figure:
         axis.set_xlim(-90, 90)
         axis.set_xticks(range(-90, 91, 30), [f"{abs(d)}°{'SN'[d > 0] if d else ''}" for d in range(-90, 91, 30)])
         axis.set_xlabel("planetocentric latitude")
+    left.set_xlim(-90, 100)  # room for the names
     left.set_ylabel("nadir brightness less its mean (%), C2 to C6 shifted by 6 each")
     right.set_ylabel(f"limb darkening: drop from nadir to {angle[at]:.0f}° (%)")
     _legend(right, 3)
     used = ", ".join(str(int(v)) for v in brightness["records"].values)
-    left.set_title(f"records used: {used}", fontsize=8, loc="left")
+    left.set_title(f"records of C1 to C6: {used}", fontsize=8, loc="left")
     return figure
 
 
 def gains(gain: xr.Dataset, anchor: xr.Dataset | None) -> Figure:
     """Gain of each stream against its mean, diodes against one another, and the residual of the open sky."""
     figure, axes = _panels(3, (1.2, 1.2, 1.0), share=False)
-    minutes = (gain["et"].values - gain["et"].values[0]) / 60.0
+    first = gain["et"].values[:1]
+    minutes = (gain["et"].values - first) / 60.0
     value, ratio = gain["gain"].values, gain["diode_ratio"].values
     for s, name in enumerate(gain["stream"].values.tolist()):
         colour = COLOURS[int(name[1]) - 1]
@@ -106,7 +109,7 @@ def gains(gain: xr.Dataset, anchor: xr.Dataset | None) -> Figure:
     axes[1].set_ylabel("diode 1 (o), 2 (^), 3 (s)\nless median (%)")
     _legend(axes[0], 4)
     for axis in axes[:2]:
-        axis.set_xlabel("minutes from the first node")
+        axis.set_xlabel(f"minutes from {format_utc(first)[0][:19].replace('T', ' ')} UTC")
     if anchor is not None:
         where = np.arange(6)
         residual = anchor["residual"].values

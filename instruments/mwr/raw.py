@@ -19,6 +19,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from instruments.mwr.labels import read_pds4
 from instruments.mwr.layout import (
     CODES,
     COLUMNS,
@@ -138,15 +139,19 @@ def _time_of(path: Path, kind: str, row: bytes, at: int, clock: Sclk) -> float:
 
 
 def open_csv(path: Path, clock: Sclk) -> Granule:
-    """Open a file of any of the three kinds with its label: `RawFormat.open`."""
+    """Open a file of any of the three kinds with its labels, of PDS3 or PDS4: `RawFormat.open`."""
     file = _look(path, clock)
     match = NAME.fullmatch(path.name)
     assert match is not None
-    files, meta = {"data": path}, {"kind": file.kind, "simulated": False}
+    files = {"data": path}
+    meta: dict[str, Any] = {"kind": file.kind, "simulated": False}
     label = path.with_suffix(".LBL") if path.suffix.isupper() else path.with_suffix(".lbl")
     if label.is_file():
         files["label"] = label
         meta |= _read_label(label, file, int(match["rows"]))
+    if path.with_suffix(".xml").is_file():
+        files["pds4"] = path.with_suffix(".xml")
+        meta["simulated"] |= read_pds4(files["pds4"], path.name, file.kind, int(match["rows"]))
     return Granule(
         "mwr", f"mwr.{file.kind}", match["id"].upper(), int(match["version"]), file.start, file.stop, files, meta=meta
     )
