@@ -39,11 +39,9 @@ from pipeline.formats.pds3 import read_label
 from pipeline.formats.state import file_state
 from pipeline.instrument import Granule, RawFormat
 
-Flags = NDArray[np.bool_]
-
 KINDS = {code: kind for kind, code in CODES.items()}
 EVENTS = ("rows_duplicate", "rows_out_of_order", "rows_truncated", "rows_crc_failed", "values_unreadable")
-# Disorder of rows up to this many seconds is repaired.
+# Disorder of rows up to this many seconds is repaired; more could escape the search for a span.
 SLACK = 30.0
 # Rows further than this from the time in the file's name, seconds, are not of its hour.
 FAR = 7200.0
@@ -285,8 +283,12 @@ def _rows_of(file: _File, span: Span | None, clock: Sclk) -> tuple[Floats, Float
     cut = np.zeros(bad.shape, bool)
     if file.truncated and high == file.end:
         cut[-1:] = True
-    late = et < np.maximum.accumulate(et) if len(et) else cut
-    return values, et, np.stack([late, cut, crc, bad]).astype(np.int32)
+    late = np.maximum.accumulate(et) - et
+    if (late > SLACK).any():
+        row = int(np.argmax(late > SLACK))
+        why = f"a row is {late[row]:.0f} s earlier than one before it"
+        raise InputError(file.path, why, f"row {row + 1} from byte {low}")
+    return values, et, np.stack([late > 0.0, cut, crc, bad]).astype(np.int32)
 
 
 def _named(path: Path) -> float:

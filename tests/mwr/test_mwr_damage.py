@@ -159,6 +159,14 @@ DAMAGE = {
     "a clock beyond its counter": (word(9, "t_sclk_tick", b"65536"), "row 9 from byte .*clock .*, 65536"),
     "a clock before its counter": (word(9, "t_sclk_s", b"-25"), "row 9 from byte .*clock -25, "),
     "another hour": (word(9, "t_sclk_s", b"525500000"), "row 9 from byte .*a row's time is .*of another hour"),
+    "a row too early": (
+        row(99, lambda f: [b"%d" % (int(f[0]) - 100), *f[1:]]),
+        "row 99 .*100 s earlier than one before",
+    ),
+    "a row too late": (
+        row(99, lambda f: [b"%d" % (int(f[0]) + 100), *f[1:]]),
+        "row 100 .*100 s earlier than one before",
+    ),
     "no numbers": (without_numbers, "more than half of the values are no numbers"),
 }
 
