@@ -71,8 +71,10 @@ def latitudes(brightness: xr.Dataset) -> Figure:
         shown, error = 100.0 * (nadir / mean - 1.0) + 6.0 * n, 100.0 * random[n, :, 0] / mean
         left.errorbar(latitude, shown, error, color=colour, marker=".", lw=1)
         sigma = f" ± {np.nanmean(systematic[n, :, 0]):.1f}"
-        where = latitude[np.isfinite(nadir)][-1] + 3.0
-        left.annotate(f"{_name(n)}\n{mean:.0f}{sigma} K", (where, 6.0 * n), color=colour, fontsize=7.5, va="center")
+        left.annotate(
+            f"{_name(n)}\n{mean:.0f}{sigma} K", (1.02, 6.0 * n), xycoords=("axes fraction", "data"), color=colour,
+            fontsize=7.5, va="center",
+        )  # fmt: skip
         drop = 100.0 * (1.0 - tb[n, :, at] / nadir)
         error = 100.0 * np.hypot(random[n, :, at], random[n, :, 0]) / nadir
         right.errorbar(latitude, drop, error, color=colour, marker=".", lw=1, label=_name(n))
@@ -80,7 +82,6 @@ def latitudes(brightness: xr.Dataset) -> Figure:
         axis.set_xlim(-90, 90)
         axis.set_xticks(range(-90, 91, 30), [f"{abs(d)}°{'SN'[d > 0] if d else ''}" for d in range(-90, 91, 30)])
         axis.set_xlabel("planetocentric latitude")
-    left.set_xlim(-90, 100)  # room for the names
     left.set_ylabel("nadir brightness less its mean (%), C2 to C6 shifted by 6 each")
     right.set_ylabel(f"limb darkening: drop from nadir to {angle[at]:.0f}° (%)")
     _legend(right, 3)
