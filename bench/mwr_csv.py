@@ -115,9 +115,13 @@ def compare_writing(folder: Path, columns: dict[str, np.ndarray], et: np.ndarray
     def rounded() -> dict[str, np.ndarray]:
         return {n: np.round(v, decimals[n]) if n in decimals else v for n, v in known.items()}
 
+    def in_blocks() -> bytes:
+        parts = (slice(k, k + raw_write.BLOCK) for k in range(0, len(et), raw_write.BLOCK))
+        return b"".join(lines({n: v[part] for n, v in known.items()}, decimals) for part in parts)
+
     frame = pd.DataFrame(known)
     calls: Calls = {
-        "this project: text": lambda: text.write_bytes(lines(known, decimals)),
+        "this project: text": lambda: text.write_bytes(in_blocks()),
         "this project: files with labels": lambda: raw_write.write_csv(
             folder, "irdr", 1, columns, et, CLOCK, simulated=True
         ),
