@@ -1,4 +1,4 @@
-"""PDS3 and PDS4 labels of MWR's CSV files, in the layout of the archive's own (README.md, sources)."""
+"""PDS3 and PDS4 labels of MWR's CSV files as the archive has them (README.md, sources); PDS4's are read here too."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 from instruments.mwr.layout import COLUMNS, COUNT, DATA_SETS, FORMATS, REAL, SIMULATED, TIME, header
+from pipeline.errors import InputError
 from pipeline.formats.pds3 import Quantity
 
 NAMESPACE = "http://pds.nasa.gov/pds4/pds/v1"
@@ -82,7 +83,7 @@ def format_file(kind: str) -> dict[str, Any]:
     }
 
 
-def pds4(path: Path, kind: str, rows: int, times: Times, simulated: bool) -> bytes:
+def pds4(path: Path, kind: str, rows: int, times: Times, md5: str, simulated: bool) -> bytes:
     """The PDS4 label: the structure of the archive's (Table_Delimited, the PDS3 label as supplement)."""
     level, collection = LEVELS[kind]
     identifier = path.stem.lower()
@@ -111,19 +112,56 @@ def pds4(path: Path, kind: str, rows: int, times: Times, simulated: bool) -> byt
     document = FORMATS[kind].lower()
     _tree(reference, lid_reference=f"urn:nasa:pds:juno_mwr:document:{document}", reference_type="data_to_document")
     files = _tag(text, "File_Area_Observational")
-    _file(files, path, records=rows + 1)
+    _file(files, path, md5, records=rows + 1)
     head = _tag(files, "Header")
     _size(head, 0, size)
     _tree(head, parsing_standard_id="PDS DSV 1")
     _table(files, kind, rows, size)
     label = path.with_suffix(".LBL")
     more = _tag(text, "File_Area_Observational_Supplemental")
-    _file(more, label)
+    _file(more, label, hashlib.md5(label.read_bytes()).hexdigest())
     stream = _tag(more, "Stream_Text")
     _size(stream, 0, label.stat().st_size)
     _tree(stream, parsing_standard_id="7-Bit ASCII Text", record_delimiter="Carriage-Return Line-Feed")
     ET.indent(text)
     return b'<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(text) + b"\n"
+
+
+def read_pds4(path: Path, data: str, kind: str, rows: int) -> bool:
+    """Check a PDS4 label against the name, the kind and the rows of its file; whether it says that they are simulated.
+
+    Raises
+    ------
+    InputError
+        for what is no XML, or describes another file.
+    """
+    try:
+        root = ET.parse(path).getroot()
+    except (ET.ParseError, ValueError, LookupError) as error:
+        raise InputError(path, f"is no XML: {error}") from error
+    size, columns = len(header(kind)), COLUMNS[kind]
+    area, table = "File_Area_Observational", "File_Area_Observational/Table_Delimited"
+    expected = {
+        f"{area}/File/file_name": data.upper(),
+        f"{area}/Header/object_length": str(size),
+        f"{table}/offset": str(size),
+        f"{table}/records": str(rows),
+        f"{table}/Record_Delimited/fields": str(len(columns)),
+    }
+    for place, value in expected.items():
+        said = _said(root, place)
+        if said[:1] != [value]:
+            raise InputError(path, f"{(said or ['nothing'])[0][:40]!r}, the file has {value!r}", place)
+    names = _said(root, f"{table}/Record_Delimited/Field_Delimited/name")
+    if names != [name.upper() for name in columns]:
+        raise InputError(path, f"has not the {len(columns)} columns of the {kind.upper()}", table)
+    return any(SIMULATED in title for title in _said(root, "Identification_Area/title"))
+
+
+def _said(root: ET.Element, place: str) -> list[str]:
+    """Texts at a place, in capitals."""
+    path = "/".join(f"{{{NAMESPACE}}}{part}" for part in place.split("/"))
+    return [(element.text or "").strip().upper() for element in root.findall(path)]
 
 
 def _tag(parent: ET.Element, name: str) -> ET.Element:
@@ -147,13 +185,13 @@ def _context(area: ET.Element, what: str, name: str, kind: str, identifier: str,
     _tree(reference, lid_reference=f"urn:nasa:pds:context:{identifier}", reference_type=relation)
 
 
-def _file(area: ET.Element, path: Path, records: int | None = None) -> None:
+def _file(area: ET.Element, path: Path, md5: str, records: int | None = None) -> None:
     file = _tag(area, "File")
     _tree(file, file_name=path.name)
     ET.SubElement(file, "file_size", {"unit": "byte"}).text = str(path.stat().st_size)
     if records is not None:
         _tree(file, records=str(records))
-    _tree(file, md5_checksum=hashlib.md5(path.read_bytes()).hexdigest())
+    _tree(file, md5_checksum=md5)
 
 
 def _table(area: ET.Element, kind: str, rows: int, offset: int) -> None:

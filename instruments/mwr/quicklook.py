@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from pipeline.clock import format_utc
 from pipeline.dataset.quality import Quality, raised
 from pipeline.figures import GREY, blank
 
@@ -70,8 +71,10 @@ def latitudes(brightness: xr.Dataset) -> Figure:
         shown, error = 100.0 * (nadir / mean - 1.0) + 6.0 * n, 100.0 * random[n, :, 0] / mean
         left.errorbar(latitude, shown, error, color=colour, marker=".", lw=1)
         sigma = f" ± {np.nanmean(systematic[n, :, 0]):.1f}"
-        where = latitude[np.isfinite(nadir)][-1] + 3.0
-        left.annotate(f"{_name(n)}\n{mean:.0f}{sigma} K", (where, 6.0 * n), color=colour, fontsize=7.5, va="center")
+        left.annotate(
+            f"{_name(n)}\n{mean:.0f}{sigma} K", (1.02, 6.0 * n), xycoords=("axes fraction", "data"), color=colour,
+            fontsize=7.5, va="center",
+        )  # fmt: skip
         drop = 100.0 * (1.0 - tb[n, :, at] / nadir)
         error = 100.0 * np.hypot(random[n, :, at], random[n, :, 0]) / nadir
         right.errorbar(latitude, drop, error, color=colour, marker=".", lw=1, label=_name(n))
@@ -83,14 +86,15 @@ def latitudes(brightness: xr.Dataset) -> Figure:
     right.set_ylabel(f"limb darkening: drop from nadir to {angle[at]:.0f}° (%)")
     _legend(right, 3)
     used = ", ".join(str(int(v)) for v in brightness["records"].values)
-    left.set_title(f"records used: {used}", fontsize=8, loc="left")
+    left.set_title(f"records of C1 to C6: {used}", fontsize=8, loc="left")
     return figure
 
 
 def gains(gain: xr.Dataset, anchor: xr.Dataset | None) -> Figure:
     """Gain of each stream against its mean, diodes against one another, and the residual of the open sky."""
     figure, axes = _panels(3, (1.2, 1.2, 1.0), share=False)
-    minutes = (gain["et"].values - gain["et"].values[0]) / 60.0
+    first = gain["et"].values[:1]
+    minutes = (gain["et"].values - first) / 60.0
     value, ratio = gain["gain"].values, gain["diode_ratio"].values
     for s, name in enumerate(gain["stream"].values.tolist()):
         colour = COLOURS[int(name[1]) - 1]
@@ -106,7 +110,7 @@ def gains(gain: xr.Dataset, anchor: xr.Dataset | None) -> Figure:
     axes[1].set_ylabel("diode 1 (o), 2 (^), 3 (s)\nless median (%)")
     _legend(axes[0], 4)
     for axis in axes[:2]:
-        axis.set_xlabel("minutes from the first node")
+        axis.set_xlabel(f"minutes from {format_utc(first)[0][:19].replace('T', ' ')} UTC")
     if anchor is not None:
         where = np.arange(6)
         residual = anchor["residual"].values

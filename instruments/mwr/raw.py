@@ -3,13 +3,11 @@
 Readers of the archive's IRDR and GRDR are in `rdr`, the writer of all three in `raw_write`.
 
 A file is one header line and one line per record, in time order. Lines of a span are found by bisection, so that memory
-is bounded by the span. The engine is pandas' C parser with the type given: on 30 000 rows of an IRDR as fast as polars
-and twice as fast as pyarrow, with one thread (``bench/mwr_csv.py``).
+is bounded by the span; `parse` makes numbers of them.
 """
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from instruments.mwr.labels import read_pds4
 from instruments.mwr.layout import (
     CODES,
     COLUMNS,
@@ -33,6 +31,7 @@ from instruments.mwr.layout import (
     STREAMS,
     UNKNOWN_STATE,
 )
+from instruments.mwr.parse import LINE_LIMIT, Floats, parse, text_of
 from pipeline.clock import TICKS, Sclk, Span, parse_utc
 from pipeline.errors import InputError
 from pipeline.formats.defects import corrected
@@ -40,12 +39,9 @@ from pipeline.formats.pds3 import read_label
 from pipeline.formats.state import file_state
 from pipeline.instrument import Granule, RawFormat
 
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
-
 KINDS = {code: kind for kind, code in CODES.items()}
 EVENTS = ("rows_duplicate", "rows_out_of_order", "rows_truncated", "rows_crc_failed", "values_unreadable")
-# Disorder of rows up to this many seconds is repaired.
+# Disorder of rows up to this many seconds is repaired; more could escape the search for a span.
 SLACK = 30.0
 # Rows further than this from the time in the file's name, seconds, are not of its hour.
 FAR = 7200.0
@@ -54,28 +50,20 @@ MIDNIGHT = 43200.0
 # By how much the two columns of time may differ; UTC is printed to 1 ms.
 TIME_TOLERANCE = 0.5
 _HEADER_LIMIT = 1 << 16
-# No column has larger numbers: seconds of a clock; words of telemetry, kelvin, degrees. What is beyond is unreadable.
-LARGEST_TIME, LARGEST = 2.0**31, 1e7
-_LINE_LIMIT = 1 << 14
 
 
 @dataclass(frozen=True)
 class _File:
-    """A file's bytes and what its header line, first and last row say; `epoch` is et at zero of its time column."""
+    """What a file's header line, first and last row say; `epoch` is et at zero of its time column."""
 
     path: Path
     kind: str
-    content: NDArray[np.uint8]
     first: int  # byte at which the rows begin
     end: int  # byte after the last whole row
+    truncated: bool  # ends within a row
     epoch: float
     start: float
     stop: float
-
-    @property
-    def truncated(self) -> bool:
-        """Whether the file ends within a row."""
-        return self.end < len(self.content)
 
 
 def _look(path: Path, clock: Sclk) -> _File:
@@ -90,19 +78,21 @@ def _look_at(path: Path, _modified: int, size: int, clock: Sclk) -> _File:
     kind = KINDS[match["code"].upper()]
     if size == 0:
         raise InputError(path, "the file is empty")
-    content = np.memmap(path, np.uint8, "r")
-    first = _check_header(path, kind, content[:_HEADER_LIMIT].tobytes())
-    end = _last_line(content, first)
-    if end <= first:
+    first = _check_header(path, kind, text_of(path, 0, _HEADER_LIMIT))
+    low = max(first, size - 2 * LINE_LIMIT)
+    last = text_of(path, low, size).rfind(b"\n")
+    end = low + last + 1
+    if last < 0 or end <= first:
         raise InputError(path, "holds no row of data", f"byte {first}")
-    top, bottom = (content[a:b].tobytes().splitlines() for a, b in _ends(first, end))
+    top, bottom = (text_of(path, a, b).splitlines() for a, b in _ends(first, end))
     epoch = _epoch(path, kind, top[0], first)
     start, stop = (_time_of(path, kind, row, at, clock) + epoch for row, at in ((top[0], first), (bottom[-1], end)))
-    return _File(path, kind, content, first, end, epoch, start, float(np.nextafter(max(start, stop), np.inf)))
+    stop = float(np.nextafter(max(start, stop), np.inf))
+    return _File(path, kind, first, end, end < size, epoch, start, stop)
 
 
 def _ends(first: int, end: int) -> tuple[tuple[int, int], tuple[int, int]]:
-    return (first, min(first + _LINE_LIMIT, end)), (max(first, end - _LINE_LIMIT), end)
+    return (first, min(first + LINE_LIMIT, end)), (max(first, end - LINE_LIMIT), end)
 
 
 def _check_header(path: Path, kind: str, head: bytes) -> int:
@@ -117,12 +107,6 @@ def _check_header(path: Path, kind: str, head: bytes) -> int:
         why = f"column {at + 1} is {pairs[at][0][:40]!r}, {pairs[at][1]!r} is expected{own}"
         raise InputError(path, why, "header")
     return len(line) + 1
-
-
-def _last_line(content: NDArray[np.uint8], first: int) -> int:
-    low = max(first, len(content) - 2 * _LINE_LIMIT)
-    tail = np.flatnonzero(content[low:] == 10)
-    return low + int(tail[-1]) + 1 if len(tail) else first
 
 
 def _epoch(path: Path, kind: str, row: bytes, at: int) -> float:
@@ -153,15 +137,19 @@ def _time_of(path: Path, kind: str, row: bytes, at: int, clock: Sclk) -> float:
 
 
 def open_csv(path: Path, clock: Sclk) -> Granule:
-    """Open a file of any of the three kinds with its label: `RawFormat.open`."""
+    """Open a file of any of the three kinds with its labels, of PDS3 or PDS4: `RawFormat.open`."""
     file = _look(path, clock)
     match = NAME.fullmatch(path.name)
     assert match is not None
-    files, meta = {"data": path}, {"kind": file.kind, "simulated": False}
+    files = {"data": path}
+    meta: dict[str, Any] = {"kind": file.kind, "simulated": False}
     label = path.with_suffix(".LBL") if path.suffix.isupper() else path.with_suffix(".lbl")
     if label.is_file():
         files["label"] = label
         meta |= _read_label(label, file, int(match["rows"]))
+    if path.with_suffix(".xml").is_file():
+        files["pds4"] = path.with_suffix(".xml")
+        meta["simulated"] |= read_pds4(files["pds4"], path.name, file.kind, int(match["rows"]))
     return Granule(
         "mwr", f"mwr.{file.kind}", match["id"].upper(), int(match["version"]), file.start, file.stop, files, meta=meta
     )
@@ -197,59 +185,15 @@ def _bisect(file: _File, et: float, clock: Sclk) -> int:
     low, high = file.first, file.end
     while low < high:
         at = (low + high) // 2
-        before = np.flatnonzero(file.content[max(low, at - _LINE_LIMIT) : at] == 10)
-        middle = max(low, at - _LINE_LIMIT) + int(before[-1]) + 1 if len(before) else low
-        row = file.content[middle : min(middle + _LINE_LIMIT, high)].tobytes().split(b"\n", 1)[0]
+        start = max(low, at - LINE_LIMIT)
+        before = text_of(file.path, start, at).rfind(b"\n")
+        middle = start + before + 1 if before >= 0 else low
+        row = text_of(file.path, middle, min(middle + LINE_LIMIT, high)).split(b"\n", 1)[0]
         if _time_of(file.path, file.kind, row, middle, clock) + file.epoch < et:
             low = middle + len(row) + 1
         else:
             high = middle
     return low
-
-
-def _parse(file: _File, low: int, high: int) -> tuple[Floats, NDArray[np.int32]]:
-    """Numbers of the rows between two bytes, NaN where blank or no number; how many of each row are no numbers.
-
-    The column of UTC is left out.
-    """
-    names = COLUMNS[file.kind]
-    use = [k for k, name in enumerate(names) if name != "t_utc_doy"]
-    text = file.content[low:high].tobytes()
-    rows = text.count(b"\n")
-    if rows == 0:
-        return np.zeros((0, len(use))), np.zeros(0, np.int32)
-    if text.count(b",") != rows * (len(names) - 1) or b'"' in text or b"\n\n" in text:
-        raise _bad_row(file, text, low, len(names))
-    bad = np.zeros(rows, np.int32)
-    try:
-        values = pd.read_csv(io.BytesIO(text), header=None, usecols=use, dtype=np.float64, skip_blank_lines=False)
-        numbers = values.to_numpy(copy=True)
-    except (ValueError, pd.errors.ParserError):
-        words = pd.read_csv(
-            io.BytesIO(text), header=None, usecols=use, dtype=str, keep_default_na=False, encoding="latin-1"
-        )
-        numbers = words.apply(pd.to_numeric, errors="coerce").to_numpy(np.float64, copy=True)
-        bad = (np.isnan(numbers) & (words != "").to_numpy()).sum(axis=1).astype(np.int32)
-    if len(numbers) != rows:
-        raise _bad_row(file, text, low, len(names))
-    limits = [LARGEST_TIME if names[k].startswith("t_") else LARGEST for k in use]
-    absurd = np.abs(numbers) > limits
-    if absurd.any():
-        numbers[absurd] = np.nan
-        bad += absurd.sum(axis=1, dtype=np.int32)
-    if 2 * int(bad.sum()) > numbers.size:
-        raise InputError(file.path, "more than half of the values are no numbers", f"byte {low}")
-    return numbers, bad
-
-
-def _bad_row(file: _File, text: bytes, at: int, columns: int) -> InputError:
-    for line in text.splitlines(keepends=True):
-        if line.count(b",") != columns - 1 or b'"' in line:
-            shown = line[:40].decode("ascii", "replace").strip()
-            why = f"row {shown!r} has {line.count(b',') + 1} fields, {columns} are expected"
-            return InputError(file.path, why, f"byte {at}")
-        at += len(line)
-    return InputError(file.path, "rows cannot be read", f"byte {at}")
 
 
 @dataclass(frozen=True)
@@ -261,13 +205,16 @@ class Rows:
     place : of the columns, by name.
     values : columns one after the other, as the parser leaves them (column, n).
     et : of the rows (n).
-    told : ``events(record, event)``: what happened to the rows; attributes of the dataset.
+    told, et_told : ``(record, event)``: what happened to rows at which times.
+    attrs : of the dataset.
     """
 
     place: dict[str, int]
     values: Floats
     et: Floats
-    told: xr.Dataset
+    told: NDArray[np.int32]
+    et_told: Floats
+    attrs: dict[str, str]
 
     def __getitem__(self, name: str) -> Floats:
         return self.values[self.place[name]]
@@ -280,8 +227,16 @@ class Rows:
 
     def dataset(self, data: dict[str, Any], **coords: list[str]) -> xr.Dataset:
         """Variables along et, with what happened to the rows."""
-        whole = xr.Dataset(data, coords={"et": ("et", self.et, {"units": "s"}), **coords})
-        return whole.merge(self.told).assign_attrs(self.told.attrs)
+        return xr.Dataset(
+            data | {"events": (("record", "event"), self.told)},
+            coords={
+                "et": ("et", self.et, {"units": "s"}),
+                "et_event": ("record", self.et_told),
+                "event": list(EVENTS),
+                **coords,
+            },
+            attrs=self.attrs,
+        )
 
 
 def read_rows(granules: Sequence[Granule], span: Span | None, clock: Sclk) -> Rows:
@@ -289,8 +244,9 @@ def read_rows(granules: Sequence[Granule], span: Span | None, clock: Sclk) -> Ro
     kind = str(granules[0].meta["kind"]) if granules else "edr"
     names = [name for name in COLUMNS[kind] if name != "t_utc_doy"]
     parts = [_rows_of(_look(g.files["data"], clock), span, clock) for g in granules]
-    parts = parts or [(np.zeros((len(names), 0)), np.zeros(0), np.zeros((0, 4), np.int32))]
-    values, et, events = (np.concatenate(p, axis=-1 if k < 2 else 0) for k, p in enumerate(zip(*parts, strict=True)))
+    parts = parts or [(np.zeros((len(names), 0)), np.zeros(0), np.zeros((4, 0), np.int32))]
+    values, et, events = (p[0] if len(p) == 1 else np.concatenate(p, axis=-1) for p in zip(*parts, strict=True))
+    events = events.T
     order: NDArray[np.intp] = np.argsort(et, kind="stable")
     order = order if span is None else order[span.contains(et[order])]
     et, events = et[order], events[order]
@@ -302,21 +258,17 @@ def read_rows(granules: Sequence[Granule], span: Span | None, clock: Sclk) -> Ro
     values = values[:, order[0] : order[-1] + 1] if run else values[:, order]
     events = np.column_stack([again, events]).astype(np.int32)
     some = events.any(axis=1)
-    told = xr.Dataset(
-        {"events": (("record", "event"), events[some])},
-        coords={"et_event": ("record", et[some]), "event": list(EVENTS)},
-        attrs=_origin(granules),
-    )
-    return Rows({name: k for k, name in enumerate(names)}, values, et[~again], told)
+    place = {name: k for k, name in enumerate(names)}
+    return Rows(place, values, et[~again], events[some], et[some], _origin(granules))
 
 
 def _rows_of(file: _File, span: Span | None, clock: Sclk) -> tuple[Floats, Floats, NDArray[np.int32]]:
-    """Columns (column, n), et, and late, cut, checksum, unreadable (n, 4) of a file's rows about a span."""
+    """Columns (column, n), et, and late, cut, checksum, unreadable (4, n) of a file's rows about a span."""
     low, high = _part(file, span, clock)
-    numbers, bad = _parse(file, low, high)
-    values, crc = numbers.T, np.zeros(len(numbers), bool)
+    values, bad = parse(file.path, file.kind, low, high)
+    crc = np.zeros(bad.shape, bool)
     if file.kind == "edr":
-        _check_clock(file, numbers, low)
+        _check_clock(file, values, low)
         et = clock.to_et(clock.encode(values[0] * TICKS + values[1]))
         crc = values[-1] != 0
     else:
@@ -328,11 +280,15 @@ def _rows_of(file: _File, span: Span | None, clock: Sclk) -> tuple[Floats, Float
             "a row has no time" if np.isnan(et[row]) else f"a row's time is {et[row]:g}, of another hour than the file"
         )
         raise InputError(file.path, why, f"row {row + 1} from byte {low}")
-    cut = np.zeros(len(numbers), bool)
+    cut = np.zeros(bad.shape, bool)
     if file.truncated and high == file.end:
         cut[-1:] = True
-    late = et < np.maximum.accumulate(et) if len(et) else cut
-    return values, et, np.stack([late, cut, crc, bad], axis=1).astype(np.int32)
+    late = np.maximum.accumulate(et) - et
+    if (late > SLACK).any():
+        row = int(np.argmax(late > SLACK))
+        why = f"a row is {late[row]:.0f} s earlier than one before it"
+        raise InputError(file.path, why, f"row {row + 1} from byte {low}")
+    return values, et, np.stack([late > 0.0, cut, crc, bad]).astype(np.int32)
 
 
 def _named(path: Path) -> float:
@@ -346,8 +302,8 @@ def _named(path: Path) -> float:
         raise InputError(path, str(error)) from error
 
 
-def _check_clock(file: _File, numbers: Floats, low: int) -> None:
-    seconds, ticks = numbers[:, 0], numbers[:, 1]
+def _check_clock(file: _File, values: Floats, low: int) -> None:
+    seconds, ticks = values[:2]
     wrong = ~((seconds >= 0) & (seconds < 2**32) & (ticks >= 0) & (ticks < TICKS))
     if wrong.any():
         row = int(np.argmax(wrong))

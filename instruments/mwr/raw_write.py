@@ -11,29 +11,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instruments.mwr import labels
+from instruments.mwr.decimals import Floats, lines
 from instruments.mwr.layout import CODES, COLUMNS, FOLDERS, FORMATS, SENSORS, VOLUMES, header
 from pipeline.clock import TICKS, Sclk, format_utc
 from pipeline.formats.pds3 import write_label
-
-Floats = NDArray[np.float64]
 
 # Rows formatted at a time.
 BLOCK = 4096
 
 
-def _form(kind: str, name: str) -> str:
-    """How a column is printed: the archive's rows have 8.1 and 7.5 characters per field, so four decimals or so."""
-    if name == "t_utc_doy":
-        return "%s"
+def _decimals(kind: str, name: str) -> int:
+    """How many decimals a column has: the archive's rows have 8.1 and 7.5 characters per field, so four or so."""
     if name == "t_ephem_time":
-        return "%.5f"
+        return 5
     if kind == "edr":
-        return "%.0f"
+        return 0
     if name.endswith("Cnt"):
-        return "%.2f"
+        return 2
     if "_dc" in name or (name.startswith(("JDSS", "JMag", "S3RH")) and "_B" in name):
-        return "%.6f"
-    return "%.4f"
+        return 6
+    return 4
 
 
 def write_csv(
@@ -53,21 +50,18 @@ def write_csv(
     list of Path
         the CSV files.
     """
-    known = dict(columns)
     utc = format_utc(et, day_of_year=True)
+    known: dict[str, NDArray[Any]] = {**columns, "t_utc_doy": utc}
     if kind == "edr":
         ticks = clock_counter(clock, et)
         known |= {"t_sclk_s": (ticks // TICKS).astype(float), "t_sclk_tick": (ticks % TICKS).astype(float)}
     else:
         known["t_ephem_time"] = et
-    values = np.column_stack([np.asarray(known[n], np.float64) for n in COLUMNS[kind] if n != "t_utc_doy"])
-    hour = np.array([text[:11] for text in utc.tolist()])
+    _, first = np.unique(utc.astype("U11"), return_index=True)
     paths = []
-    for name in np.unique(hour):
-        rows = hour == name
-        paths.append(
-            _write_hour(folder, kind, pass_number, et[rows], utc[rows], values[rows], clock, simulated, version)
-        )
+    for rows in map(slice, first, [*first[1:], len(et)]):
+        part = {name: known[name][rows] for name in COLUMNS[kind]}
+        paths.append(_write_hour(folder, kind, pass_number, et[rows], utc[rows], part, clock, simulated, version))
     return paths
 
 
@@ -79,8 +73,8 @@ def clock_counter(clock: Sclk, et: Floats) -> NDArray[np.int64]:
 
 
 def _write_hour(
-    folder: Path, kind: str, pass_number: int, et: Floats, utc: NDArray[np.str_], values: Floats, clock: Sclk,
-    simulated: bool, version: int,
+    folder: Path, kind: str, pass_number: int, et: Floats, utc: NDArray[np.str_],
+    columns: Mapping[str, NDArray[Any]], clock: Sclk, simulated: bool, version: int,
 ) -> Path:  # fmt: skip
     first = str(utc[0])
     year, doy, clocked = first[:4], first[5:8], first[9:17].replace(":", "")
@@ -89,13 +83,12 @@ def _write_hour(
     volume = folder / VOLUMES[kind]
     path = volume / FOLDERS[kind] / year / f"{year}{doy}" / f"{name}.CSV"
     path.parent.mkdir(parents=True, exist_ok=True)
-    forms = [_form(kind, column) for column in COLUMNS[kind]]
+    decimals = {name: _decimals(kind, name) for name in columns if name != "t_utc_doy"}
     digest = hashlib.md5(header(kind))
     with path.open("wb") as file:
         file.write(header(kind))
         for start in range(0, len(et), BLOCK):
-            part = slice(start, start + BLOCK)
-            block = _rows(forms, COLUMNS[kind].index("t_utc_doy"), utc[part], values[part])
+            block = lines({name: values[start : start + BLOCK] for name, values in columns.items()}, decimals)
             digest.update(block)
             file.write(block)
     counts = [clock.format(float(tick)) for tick in clock.to_ticks(et[[0, -1]])]
@@ -103,16 +96,8 @@ def _write_hour(
     label = write_label(labels.pds3(path.name, kind, len(et), start_stop, digest.hexdigest(), simulated))
     path.with_suffix(".LBL").write_text(label, "ascii", newline="")
     (path.parent / FORMATS[kind]).write_text(write_label(labels.format_file(kind)), "ascii", newline="")
-    path.with_suffix(".xml").write_bytes(labels.pds4(path, kind, len(et), start_stop, simulated))
+    path.with_suffix(".xml").write_bytes(labels.pds4(path, kind, len(et), start_stop, digest.hexdigest(), simulated))
     return path
-
-
-def _rows(forms: list[str], at: int, utc: NDArray[np.str_], values: Floats) -> bytes:
-    """Rows as text; Python's formatting of whole rows is faster than the writers of polars and pandas."""
-    whole = values.tolist()
-    line = ",".join(forms) + "\r\n"
-    text = "".join(line % (*row[:at], when, *row[at:]) for row, when in zip(whole, utc.tolist(), strict=True))
-    return (text.replace("nan", "") if np.isnan(values).any() else text).encode("ascii")
 
 
 def irdr_columns(dataset: Any) -> dict[str, Floats]:

@@ -8,7 +8,8 @@ import numpy as np
 import xarray as xr
 
 from instruments.mwr.layout import DIODES, NAME, RECEIVERS, SENSORS, STREAMS
-from instruments.mwr.raw import Floats, open_csv, read_rows
+from instruments.mwr.parse import Floats
+from instruments.mwr.raw import open_csv, read_rows
 from pipeline.clock import Sclk, Span
 from pipeline.instrument import Granule, RawFormat
 

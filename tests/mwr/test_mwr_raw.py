@@ -1,10 +1,8 @@
-"""The hourly CSV files: written and read back, cut by time, damaged in every way."""
+"""The hourly CSV files: layout, written and read back, cut by time."""
 
 from __future__ import annotations
 
-import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -13,43 +11,14 @@ import pytest
 import xarray as xr
 
 sys.path.insert(0, str(Path(__file__).parent))
+from mwr_files import READERS, ROWS, read, written
 from mwr_scene import CLOCK, PASS
 
-from instruments.mwr import INSTRUMENT, layout, raw, raw_write, rdr
+from instruments.mwr import INSTRUMENT, decimals, layout, raw, raw_write
 from pipeline.clock import Span
-from pipeline.errors import InputError
 from pipeline.formats.pds3 import read_label
 from pipeline.formats.pds3_table import read_table
 from pipeline.testing import pulls
-from pipeline.testing.damage import damaged
-
-READERS = {"edr": raw.read_edr, "irdr": rdr.read_irdr, "grdr": rdr.read_grdr}
-ROWS = 400
-
-
-def written(
-    folder: Path, kind: str, rows: int = ROWS, start: float = -600.0
-) -> tuple[Path, dict[str, np.ndarray], np.ndarray]:
-    rng = np.random.default_rng(1)
-    et = PASS.et + start + 0.1 * np.arange(rows)
-    columns = {name: np.round(rng.normal(300.0, 90.0, rows), 4) for name in layout.COLUMNS[kind]}
-    for name in columns:
-        if name.endswith("Cnt"):
-            columns[name] = np.round(columns[name], 2)
-        if kind == "grdr" and raw_write._form(kind, name) == "%.6f":
-            columns[name] = np.round(rng.uniform(-1, 1, rows), 6)
-    if kind == "edr":
-        columns = {name: rng.integers(0, 65536, rows).astype(float) for name in layout.EDR}
-        columns |= {f"{s}State": rng.integers(0, 8, rows).astype(float) for s in layout.STREAMS}
-        columns["crc_error"] = np.zeros(rows)
-    paths = raw_write.write_csv(folder, kind, 1, columns, et, CLOCK, simulated=True)
-    assert len(paths) == 1
-    return paths[0], columns, et
-
-
-def read(path: Path, kind: str, span: Span | None = None) -> xr.Dataset:
-    return READERS[kind]([raw.open_csv(path, CLOCK)], span, CLOCK)
-
 
 # Layout
 
@@ -178,136 +147,20 @@ def test_time_of_the_rdr_may_count_from_midnight(tmp_path: Path) -> None:
     np.testing.assert_allclose(read(path, "irdr")["et"].values, et, atol=2e-5)
 
 
-# Damage
+@pytest.mark.parametrize("places", range(7))
+def test_numbers_are_printed_as_python_prints_them(places: int) -> None:
+    rng = np.random.default_rng(places)
+    values = rng.normal(0.0, 10.0 ** rng.uniform(-7.0, 11.0, 3000))
+    values = np.append(values, [0.0, -0.0, np.nan, 9999.99999, 1e4, 99999999.5, 1e8, 123400005678.0, 0.5, 1.5, 2.5])
+    found = decimals.lines({"a": values, "b": np.full(len(values), b"2016"), "c": values}, {"a": places, "c": 0})
+    printed = [["" if v != v else f"{v:.{p}f}" for v in values.tolist()] for p in (places, 0)]
+    assert found.decode() == "".join(f"{a},2016,{c}\r\n" for a, c in zip(*printed, strict=True))
 
 
-def test_rows_repeated_or_out_of_order_are_put_right_and_counted(tmp_path: Path) -> None:
-    path, _, et = written(tmp_path, "edr", rows=50)
-    lines = path.read_bytes().split(b"\r\n")
-    lines[10], lines[12] = lines[12], lines[10]
-    lines.insert(30, lines[30])
-    path.write_bytes(b"\r\n".join(lines))
-    data = read(path, "edr")
-    np.testing.assert_allclose(data["et"].values, et, atol=2e-5)
-    events = dict(zip(raw.EVENTS, data["events"].values.sum(axis=0).tolist(), strict=True))
-    assert events["rows_duplicate"] == 1
-    assert events["rows_out_of_order"] == 2
-
-
-def test_a_row_whose_checksum_failed_has_no_values(tmp_path: Path) -> None:
-    path, _, _ = written(tmp_path, "edr", rows=20)
-    lines = path.read_bytes().split(b"\r\n")
-    lines[5] = lines[5][:-1] + b"1"
-    path.write_bytes(b"\r\n".join(lines))
-    data = read(path, "edr")
-    assert np.isnan(data["counts"].values[4]).all()
-    assert (data["state"].values[4] == layout.UNKNOWN_STATE).all()
-    assert np.isfinite(data["counts"].values[[3, 5]]).all()
-    assert data["events"].values.sum(axis=0).tolist() == [0, 0, 0, 1, 0]
-
-
-def test_a_last_row_cut_short_is_left_out_and_counted(tmp_path: Path) -> None:
-    path, _, _ = written(tmp_path, "edr", rows=20)
-    path.write_bytes(path.read_bytes()[:-30])
-    data = read(path, "edr")
-    assert data.sizes["et"] == 19
-    assert data["events"].values[:, 2].sum() == 1
-
-
-def test_words_that_are_no_numbers_are_missing_and_counted(tmp_path: Path) -> None:
-    path, columns, _ = written(tmp_path, "irdr", rows=20)
-    lines = path.read_bytes().split(b"\r\n")
-    fields = lines[4].split(b",")
-    at = layout.IRDR.index("R3TA")
-    fields[at] = b"garbage"
-    fields[at + 1] = b""
-    lines[4] = b",".join(fields)
-    path.write_bytes(b"\r\n".join(lines))
-    data = read(path, "irdr")
-    assert np.flatnonzero(np.isnan(data["ta"].values)).tolist() == [3 * 8 + 4, 3 * 8 + 5]
-    assert data["events"].values[:, 4].sum() == 1
-    np.testing.assert_allclose(data["ta"].values[4, 4], columns["R3TA"][4])
-
-
-def edit(change: Callable[[bytes], bytes]) -> Callable[[Path], None]:
-    return lambda path: path.write_bytes(change(path.read_bytes())) and None  # type: ignore[func-returns-value]
-
-
-def rename(name: str) -> Callable[[Path], None]:
-    return lambda path: path.rename(path.with_name(name)) and None  # type: ignore[func-returns-value]
-
-
-DAMAGE = {
-    "empty": (edit(lambda b: b""), "empty"),
-    "header only": (edit(lambda b: b.split(b"\n")[0] + b"\n"), "no row of data"),
-    "another header": (edit(lambda b: b.replace(b"R1_2Cnt", b"R1_2Foo", 1)), "'R1_2Foo', 'R1_2Cnt' is expected"),
-    "a column less": (edit(lambda b: b.replace(b",crc_error", b"", 1)), "'nothing', 'crc_error' is expected"),
-    "a field too few": (
-        edit(lambda b: b.replace(b",0\r\n", b"\r\n", 9).replace(b",0\r\n", b"\r\n", 1)),
-        "91 fields, 92",
-    ),
-    "binary": (edit(lambda b: b[:700] + bytes(range(256)) * 50 + b[14000:]), "does not begin with a time|fields"),
-    "clock out of range": (edit(lambda b: b.replace(b"\r\n525", b"\r\n-25", 3)), "does not begin with a time|clock"),
-}
-
-
-@pytest.mark.parametrize("name", DAMAGE)
-def test_damage_is_refused_with_its_place(tmp_path: Path, name: str) -> None:
-    path, _, _ = written(tmp_path, "edr", rows=200)
-    damage, why = DAMAGE[name]
-    damage(path)
-    with pytest.raises(InputError, match=why) as caught:
-        read(path, "edr")
-    assert caught.value.path == path
-
-
-@pytest.mark.parametrize("suffix", [".CSV", ".LBL"])
-@pytest.mark.parametrize("kind", READERS)
-def test_random_damage_is_refused_or_counted(tmp_path: Path, kind: str, suffix: str) -> None:
-    path, _, et = written(tmp_path, kind, rows=60)
-    file = path.with_suffix(suffix)
-    whole, said = file.read_bytes(), [str(tmp_path)]
-    rng = np.random.default_rng([3, list(READERS).index(kind)])
-    for _ in range(12):
-        file.write_bytes(damaged(whole, rng))
-        try:
-            data = read(path, kind)
-        except InputError as error:
-            said.append(str(error))
-            continue
-        assert np.all(np.diff(data["et"].values) > 0)
-        inside = (data["et"].values > et[0] - 3600.0) & (data["et"].values < et[-1] + 3600.0)
-        assert inside.all()
-        fewer = et.size - data.sizes["et"]
-        assert fewer == 0 or data["events"].values.sum() > 0 or data["et"].values[-1] < et[-1], fewer
-    assert len(said) > 1
-    assert all(str(tmp_path) in text and "\n" not in text for text in said)
-
-
-def test_a_label_of_another_file_is_refused(tmp_path: Path) -> None:
-    path, _, _ = written(tmp_path, "edr", rows=20)
-    other, _, _ = written(tmp_path / "b", "edr", rows=30)
-    shutil.copy(other.with_suffix(".LBL"), path.with_suffix(".LBL"))
-    with pytest.raises(InputError, match="not in its folder"):
-        raw.open_csv(path, CLOCK)
-    label = path.with_suffix(".LBL")
-    label.write_text(label.read_text().replace("R00030", "R00020"), newline="")
-    with pytest.raises(InputError, match="30 rows, the file's name says 20"):
-        raw.open_csv(path, CLOCK)
-
-
-def test_times_that_contradict_one_another_are_refused(tmp_path: Path) -> None:
-    path, _, _ = written(tmp_path, "irdr", rows=5)
-    path.write_bytes(path.read_bytes().replace(b"2016-240T12:4", b"2016-240T15:4"))
-    with pytest.raises(InputError, match="differ by"):
-        raw.open_csv(path, CLOCK)
-
-
-def test_a_name_that_is_none(tmp_path: Path) -> None:
-    path, _, _ = written(tmp_path, "edr", rows=5)
-    moved = path.rename(path.with_name("MWR.CSV"))
-    with pytest.raises(InputError, match="is not named like"):
-        raw.open_csv(moved, CLOCK)
+@pytest.mark.parametrize("value", [np.inf, -1e12])
+def test_numbers_too_large_for_a_field_are_not_printed(value: float) -> None:
+    with pytest.raises(ValueError, match="column a has a number too large"):
+        decimals.lines({"a": np.array([1.0, value])}, {"a": 2})
 
 
 def test_the_judge_counts_lost_records_of_their_own_variables_only() -> None:
