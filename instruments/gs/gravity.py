@@ -33,7 +33,7 @@ HARMONICS = 5
 TOLERANCE = 1e-11
 
 
-@step(produces="gs.gravity", over="unit", version=1)
+@step(produces="gs.gravity", over="unit", version=2)
 def gravity(
     range_rate: Annotated[xr.Dataset, Product("gs.range_rate")],
     geometry: Geometry,
@@ -61,7 +61,7 @@ def gravity(
     if use.size <= len(PARAMETERS):
         raise CalibrationError(f"{use.size} residuals do not determine {len(PARAMETERS)} parameters")
     rows = range_rate.isel(et=use)
-    matrix = partials(geometry, pass_.et, rows["et_spacecraft"].values, 60.0)
+    matrix = partials(geometry, pass_.et, rows["et_spacecraft"].values, float(rows["interval"].values))
     covariance = _covariance(rows, float(estimate["correlation"].value))
     prior = np.concatenate([estimate["state"].value, estimate["published"].value])
     if harmonics == "free":

@@ -30,6 +30,7 @@ NAME = r"GRV_[A-Z]{4}_\d{7}_\d{7}V(?P<version>\d{2})\.(?P<kind>TRO|EOP)"
 REACH = 8 * 3600.0  # seconds about closest approach
 LONGEST = 2 * 86400.0  # of a file without a closest approach
 STEP = 60.0
+LARGEST = 1.0  # metres at the zenith; all of the wet troposphere is less
 MODELS = {"DRY NUPART": "dry", "WET NUPART": "wet"}
 
 
@@ -58,6 +59,11 @@ def _tropospheric(path: Path) -> list[media.Command]:
     for command in commands:
         if command.start is None or command.end is None or command.series.startswith("D"):
             raise InputError(path, f"{command.series} for {command.network} has no span, or is a rate")
+        size = float(np.abs(command.coefficients[command.series == "TRIG" :]).sum())
+        if size > LARGEST:
+            raise InputError(
+                path, f"{command.series} for {command.network} adds {size:.3g} m at the zenith: no air does"
+            )
     if not commands:
         raise InputError(path, "holds no calibration of the troposphere of C10, C40 or C60")
     return commands

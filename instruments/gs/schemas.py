@@ -187,16 +187,17 @@ RESIDUALS = Schema(
 )  # fmt: skip
 
 RANGE_RATE = Schema(
-    version=1,
+    version=2,
     index="et",
     variables=(
         Variable(
-            "range_rate", ("et",), "float64", "mm s-1", "residual range rate, mean over 60 s",
+            "range_rate", ("et",), "float64", "mm s-1", "residual range rate, mean over the interval",
             source=f"{README}, step 8", quality="quality",
             uncertainties=tuple(_sigma(c, "et") for c in COMPONENTS),
         ),
         Variable("stage", ("et", "stages"), "float64", "mm s-1", "the same after each calibration (diagnostic)"),
         Variable("stage_name", ("stages",), "str", "1", "last calibration applied (identifier)"),
+        Variable("interval", (), "float64", "s", "length of the intervals (identifier)"),
         Variable("weight", ("et",), "float64", "s2 mm-2", "inverse variance, random and structured (diagnostic)"),
         Variable("coverage", ("et",), "float32", "1", "fraction of the interval with good counts (diagnostic)"),
         Variable("receiver", ("et",), "int16", "1", "receiving station, DSS number (identifier)"),
