@@ -103,6 +103,11 @@ def model_link(
     spin: Table,
 ) -> None:
     """Compute one link with one transmitter at some counts, into the arrays of all."""
+    rows = rows[
+        world.bodies.known(from_utc(tracking["utc_day"].values, tracking["utc_second"].values, world.epoch)[rows])
+    ]
+    if rows.size == 0:
+        return
     mine = tracking.isel(et=rows, link=k)
     middle = from_utc(mine["utc_day"].values, mine["utc_second"].values, world.epoch) - mine["delay"].values
     half = mine["count_time"].values / 2
@@ -153,7 +158,8 @@ def _assembled(
     low = (out["elevation_up"] < LOWEST) | (out["elevation_down"] < LOWEST)[:, None]
     quality = tracking["quality"].values.astype(np.uint32)
     there = np.isfinite(received)
-    quality |= flag(there & np.isnan(out["computed"]), NO_RAMP.mask) | flag(there & low, LOW_ELEVATION.mask)
+    placed = np.isfinite(out["et_spacecraft"])[:, None]
+    quality |= flag(there & placed & np.isnan(out["computed"]), NO_RAMP.mask) | flag(there & low, LOW_ELEVATION.mask)
     seasonal = _seasonal(media, tracking, out["light_time"])
     quality |= flag(there & seasonal, MEDIA_SEASONAL.mask | Quality.INPUT_MISSING * (media is None))
     quality |= flag(there & np.isnan(out["effect_spin"]), Quality.GEOMETRY_MISSING)

@@ -7,12 +7,10 @@ from numpy.typing import NDArray
 
 # Codes of bands in TRK-2-34; ODF has its own.
 S_BAND, X_BAND, KA_BAND = 1, 2, 3
-BANDS = {S_BAND: "S", X_BAND: "X", KA_BAND: "Ka"}
 ODF_BANDS = {1: S_BAND, 2: X_BAND, 3: KA_BAND}
 # Uplink and downlink band of each link, in the order of the dimension ``link``.
 LINKS = (("X/X", X_BAND, X_BAND), ("X/Ka", X_BAND, KA_BAND), ("Ka/Ka", KA_BAND, KA_BAND))
 LINK_NAMES = tuple(name for name, *_ in LINKS)
-XX, XKA, KAKA = range(3)
 SPACECRAFT = 61
 # Doppler modes and lock of TRK-2-34.
 ONE_WAY, TWO_WAY, THREE_WAY = 1, 2, 3

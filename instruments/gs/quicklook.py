@@ -91,7 +91,8 @@ def effects(product: xr.Dataset) -> Figure:
         for k, link in enumerate(LINK_NAMES):
             value = product[f"effect_{name}"].values[:, k]
             if np.isfinite(value).any():
-                axis.plot(minutes, 1e3 * value, lw=1, color=COLOURS[k], label=link)
+                # Both links that come down at Ka may lie on one another.
+                axis.plot(minutes, 1e3 * value, "--" if k == 2 else "-", lw=1, color=COLOURS[k], label=link)
         low, high = axis.get_ylim()
         if high - low < 1e-3 * max(abs(low), abs(high)):
             axis.set_ylim(1.5 * min(low, 0.0), 1.5 * max(high, 0.0))  # a constant is drawn as one

@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 
 sys.path.insert(0, str(Path(__file__).parent))
-from gs_scene import CHAIN, Loop, failed, rms, scene, simulated, tables
+from gs_scene import CHAIN, Loop, failed, replace, rms, scene, simulated, tables
 
 from instruments.gs import INSTRUMENT, calibrate, link, media, simulate, simulate_link
 from instruments.gs.edit import outliers
@@ -282,6 +282,26 @@ def test_without_a_ramp_nothing_is_computed(loop: Loop) -> None:
     assert 55 <= lost.sum() <= 62
     assert np.isnan(made["residual"].values[lost, 0]).all()
     assert np.isnan(made["range_rate"].values[lost]).all()
+
+
+def test_where_a_kernel_has_a_gap_nothing_is_computed(loop: Loop) -> None:
+    geometry, et = loop.geometry, loop.truth["gs.tracking"]["et"].values
+    track = geometry.tracks["JUNO"]
+    coefficients = track.coefficients.copy()
+    gap = int(np.searchsorted(track.edges, loop.scene.pass_.et)) - 1
+    coefficients[:, :, gap] = np.nan
+    broken = replace(geometry, tracks={**geometry.tracks, "JUNO": replace(track, coefficients=coefficients)})
+    products = [loop.products[f"gs.{n}"] for n in ("tracking", "uplink", "media", "orientation")]
+    made = calibrate.residuals(*products, broken, loop.scene.pass_, *[tables()[n] for n in CHAIN])
+    missing = (made["quality"].values[:, 0] & int(Quality.GEOMETRY_MISSING)) != 0
+    turned = loop.products[RESIDUALS]["et_spacecraft"].values
+    inside = (turned > track.edges[gap] - 30.0) & (turned < track.edges[gap + 1] + 30.0)
+    received = np.isfinite(loop.products["gs.tracking"]["sky_frequency"].values[:, 0])
+    assert missing[inside & received].all()
+    assert not missing[(turned < track.edges[gap] - 60.0) & (et < et.max())].any()
+    assert not ((made["quality"].values[:, 0] & NO_RAMP.mask) != 0).any()
+    assert np.isnan(made["residual"].values[missing, 0]).all()
+    assert np.isfinite(made["residual"].values[~missing & received, 0]).all()
 
 
 def test_two_links_and_one_are_combined_as_far_as_they_go(loop6: Loop) -> None:
