@@ -54,7 +54,9 @@ _TIMES = (
 )  # fmt: skip
 _LINK = (Variable("link_name", ("link",), "str", "1", "bands of uplink and downlink (identifier)"),)
 _QUALITY = Variable("quality", ("et", "link"), "uint32", "1", "quality bits")
+# Records whose et is not Juno's say so.
 _ATTRS = {"et_is": "time of reception at the station, the middle of the interval"}
+_ON_EARTH = {"et_is": "time on Earth"}
 
 TRACKING = Schema(
     version=1,
@@ -109,7 +111,7 @@ MEDIA = Schema(
         Variable("complex_name", ("complex",), "str", "1", "complex of the DSN (identifier)"),
         Variable("quality", ("et", "complex"), "uint32", "1", "quality bits"),
     ),
-    sizes={"complex": 3}, context=False, chunk=4096,
+    sizes={"complex": 3}, context=False, chunk=4096, attrs=_ON_EARTH,
 )  # fmt: skip
 
 
@@ -132,7 +134,7 @@ ORIENTATION = Schema(
         _orientation("dy", "mas", "celestial pole from IAU 2006/2000A, dY"),
         Variable("quality", ("et",), "uint32", "1", "quality bits"),
     ),
-    context=False, chunk=4096,
+    context=False, chunk=4096, attrs=_ON_EARTH,
 )  # fmt: skip
 
 

@@ -95,7 +95,7 @@ def test_doppler_of_a_real_file_follows_the_turning_earth(real_data: Path, monke
     assert left() < 0.03
     assert left(sign=-1.0) > 1.0
     assert left(slope=0.0) > 1.0
-    assert left(late=60.0) > 0.1
+    assert min(left(late=30.0), left(late=-30.0)) > 0.2  # a tag is the middle of its count
 
 
 # Solid tides
