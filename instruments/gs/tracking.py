@@ -121,29 +121,30 @@ def _counts(first: int, tags: NDArray[np.int64], count_time: float) -> Counts:
 
 
 def _differences(rows: xr.Dataset, first: int, counts: Counts) -> dict[str, NDArray[Any]]:
-    """Frequency and what goes with it of one link at the count intervals."""
+    """Frequency and what goes with it of one link at the count intervals.
+
+    Out of lock at any record of a count, ends included, the phase is not known; a slip at any but the first is in it.
+    """
     tags, where = np.unique(_micro(rows["day"].values, rows["second"].values, first), return_index=True)
-    ends, there = [], np.ones(counts.start.shape, bool)
-    for edge in (counts.start, counts.start + counts.length):
-        place = np.minimum(np.searchsorted(tags, edge), max(tags.size - 1, 0))
-        there &= (tags[place] == edge) if tags.size else False
-        ends.append(where[place] if tags.size else np.zeros(edge.shape, np.intp))
     if tags.size == 0:
         nothing = np.full(counts.start.shape, np.nan)
         zero = np.zeros(counts.start.shape, np.int16)
         return {"frequency": nothing, "delay": np.zeros(nothing.shape), "transmitter": zero, "bad": zero > 0}
-    a, b = ends
-    value = {name: rows[name].values for name in ("cycles", "fraction", "locked", "slipped", "transmitter", "delay")}
+    value = {
+        name: rows[name].values[where] for name in ("cycles", "fraction", "locked", "slipped", "transmitter", "delay")
+    }
+    edges = (counts.start, counts.start + counts.length)
+    a, b = (np.minimum(np.searchsorted(tags, edge), tags.size - 1) for edge in edges)
+    there = (tags[a] == edges[0]) & (tags[b] == edges[1])
+    lost, slips = (np.concatenate([[0], np.cumsum(bad)]) for bad in (~value["locked"], value["slipped"]))
+    good = there & (lost[b + 1] == lost[a]) & (value["transmitter"][a] == value["transmitter"][b])
     whole, part = value["cycles"][b] - value["cycles"][a], value["fraction"][b] - value["fraction"][a]
     seconds = counts.length / MICRO
-    same = value["transmitter"][a] == value["transmitter"][b]
-    good = there & value["locked"][a] & value["locked"][b] & same
-    frequency = whole / seconds + part / seconds
     return {
-        "frequency": np.where(good, frequency, np.nan),
+        "frequency": np.where(good, whole / seconds + part / seconds, np.nan),
         "delay": np.where(there, value["delay"][a], 0.0),
         "transmitter": np.where(there, value["transmitter"][a], 0).astype(np.int16),
-        "bad": there & (value["slipped"][b] | ~good),
+        "bad": there & ((slips[b + 1] > slips[a + 1]) | ~good),
     }
 
 

@@ -111,6 +111,20 @@ def test_phases_that_are_lost_leave_a_hole_and_not_a_jump(loop: Loop, tmp_path: 
     assert np.diff(made["et"].values).max() == pytest.approx(22.0, abs=0.01)  # type: ignore[index]
 
 
+def test_what_happened_within_a_long_count_is_known(loop: Loop) -> None:
+    """Counts of a minute over phases of a second: two losses of lock and a slip in their midst."""
+    one = loop.products["gs.tracking"]
+    bad = one["et"].values[(one["quality"].values[:, 0] & CYCLE_SLIP.mask) != 0]
+    made = tracked(loop, loop.path("TNF"), count_time=60.0)
+    flagged = (made["quality"].values[:, 0] & CYCLE_SLIP.mask) != 0  # type: ignore[index]
+    near = (np.abs(made["et"].values[:, None] - bad) < 30.0).any(axis=1)  # type: ignore[index]
+    assert flagged.tolist() == near.tolist()
+    lost = one["et"].values[np.isnan(one["sky_frequency"].values[:, 0])]
+    near = (np.abs(made["et"].values[:, None] - lost) < 30.0).any(axis=1)  # type: ignore[index]
+    assert np.isnan(made["sky_frequency"].values[:, 0]).tolist() == near.tolist()  # type: ignore[index]
+    assert near.sum() > 0
+
+
 def test_count_times_that_do_not_fit_are_refused(loop: Loop) -> None:
     for wrong in (0.0, -1.0, 0.5, 1e-7, 7200.0):
         with pytest.raises(CalibrationError, match=r"count_time|apart"):
