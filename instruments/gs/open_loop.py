@@ -36,7 +36,7 @@ def open_recording(path: Path, clock: Sclk) -> Granule:
     recording = rsr.open_rsr(path, on_damage="skip")
     et = et_of(*recording.time_tag())
     length = recording.per_record / recording.rate
-    return granule_of(path, "gs.rsr", Span(float(et[0]), float(et[-1] + length)))
+    return granule_of(path, "gs.rsr", Span(float(et.min()), float(et.max() + length)))
 
 
 def read_recording(granules: Sequence[Granule], span: Span | None, clock: Sclk) -> xr.Dataset:
@@ -64,7 +64,10 @@ def read_recording(granules: Sequence[Granule], span: Span | None, clock: Sclk) 
         return xr.Dataset(coords={"et": ("et", np.zeros(0))}, attrs={"units_damaged": damaged})
     if len({(p.sizes["n"], float(p["rate"][0])) for p in parts}) > 1:
         raise InputError(granules[0].files["data"], "recordings of one unit differ in their sample rate")
-    return xr.concat(parts, "et").sortby("et").assign_attrs(units_damaged=damaged)
+    joined = xr.concat(parts, "et")
+    # In order of time, of two units of one time the first.
+    _, order = np.unique(joined["et"].values, return_index=True)
+    return joined.isel(et=order).assign_attrs(units_damaged=damaged + joined.sizes["et"] - order.size)
 
 
 def _records(

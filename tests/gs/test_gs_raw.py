@@ -204,6 +204,23 @@ def test_lost_units_cost_their_interval_alone(tmp_path: Path) -> None:
         found(path, 0.5)
 
 
+@pytest.mark.parametrize("unit", [0, 5, 9])
+@pytest.mark.parametrize(("byte", "wrong"), [(76, 2100), (78, 100), (80, 0x40D0)])
+def test_a_unit_of_another_time_costs_its_second(tmp_path: Path, unit: int, byte: int, wrong: int) -> None:
+    """Of another year, day, or hour of the day."""
+    path = recording(tmp_path, lambda t: 50.0 * t, 50.0)
+    content = bytearray(path.read_bytes())
+    place = unit * (len(content) // 10) + byte
+    content[place : place + 2] = wrong.to_bytes(2, "big")
+    path.write_bytes(content)
+    granule = open_loop.open_recording(path, CLOCK)
+    assert 9.0 <= granule.stop - granule.start < 86400.0
+    made = found(path)
+    # At another whole second of the day it is a second by itself.
+    assert made.sizes["et"] in ((9, 10) if byte == 80 else (9,))  # type: ignore[attr-defined]
+    assert made.attrs["units_damaged"] == (byte != 80)  # type: ignore[attr-defined]
+
+
 # Damage
 
 
