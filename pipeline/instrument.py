@@ -172,7 +172,10 @@ class Parameter:
                 raise ValueError(f"{text!r} is neither true nor false")
             return values[text.lower()]
         if kind in (int, float, str):
-            return kind(text)
+            try:
+                return kind(text)
+            except ValueError:
+                raise ValueError(f"{text!r} is no {'whole number' if kind is int else 'number'}") from None
         raise ValueError(f"parameter {self.name} cannot be set from text")
 
 

@@ -13,6 +13,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from calibration.tables import Table
+from instruments.gs.edit import outliers
 from instruments.gs.layout import LIGHT, LINKS, LOWEST, MM_PER_S, complex_of
 from instruments.gs.lighttime import Bodies
 from instruments.gs.link import Link, World, ramps_of
@@ -38,7 +39,7 @@ PER_LINK = (
 PER_COUNT = ("light_time", "et_spacecraft", "elevation_down")
 
 
-@step(produces="gs.residuals", over="unit", version=1)
+@step(produces="gs.residuals", over="unit", version=2)
 def residuals(
     tracking: Annotated[xr.Dataset, Product("gs.tracking")],
     uplink: Annotated[xr.Dataset, Product("gs.uplink")],
@@ -102,6 +103,11 @@ def model_link(
     spin: Table,
 ) -> None:
     """Compute one link with one transmitter at some counts, into the arrays of all."""
+    rows = rows[
+        world.bodies.known(from_utc(tracking["utc_day"].values, tracking["utc_second"].values, world.epoch)[rows])
+    ]
+    if rows.size == 0:
+        return
     mine = tracking.isel(et=rows, link=k)
     middle = from_utc(mine["utc_day"].values, mine["utc_second"].values, world.epoch) - mine["delay"].values
     half = mine["count_time"].values / 2
@@ -152,22 +158,23 @@ def _assembled(
     low = (out["elevation_up"] < LOWEST) | (out["elevation_down"] < LOWEST)[:, None]
     quality = tracking["quality"].values.astype(np.uint32)
     there = np.isfinite(received)
-    quality |= flag(there & np.isnan(out["computed"]), NO_RAMP.mask) | flag(there & low, LOW_ELEVATION.mask)
-    seasonal = _seasonal(media, tracking)
-    quality |= flag(there & seasonal[:, None], MEDIA_SEASONAL.mask | Quality.INPUT_MISSING * (media is None))
+    placed = np.isfinite(out["et_spacecraft"])[:, None]
+    quality |= flag(there & placed & np.isnan(out["computed"]), NO_RAMP.mask) | flag(there & low, LOW_ELEVATION.mask)
+    seasonal = _seasonal(media, tracking, out["light_time"])
+    quality |= flag(there & seasonal, MEDIA_SEASONAL.mask | Quality.INPUT_MISSING * (media is None))
     quality |= flag(there & np.isnan(out["effect_spin"]), Quality.GEOMETRY_MISSING)
 
     wet = np.where(seasonal, *(float(troposphere[f"rate_{n}"].value) for n in ("seasonal", "calibrated")))
-    media_error = np.abs(out["computed"]) / LIGHT * wet[:, None] * out.pop("wet")
+    media_error = np.abs(out["computed"]) / LIGHT * wet * out.pop("wet")
     out["effect_troposphere_structured"] = media_error
     stages = [received - out["computed"]]
     stages.append(stages[0] - out["effect_troposphere"])
     stages.append(stages[1] - out["effect_spin"] - out["effect_antenna"])
     residual = np.where(low, np.nan, stages[2])
-    quality |= flag(np.isnan(residual), Quality.MISSING)
+    random = tracking["sky_frequency_random"].values
+    quality |= flag(np.isnan(residual), Quality.MISSING) | flag(outliers(residual, random, received), Quality.SUSPECT)
     ab = sensitivity(transponder["ratio"].value, float(transponder["uplinks"].value))
     rate = float(plasma["rate"].value)
-    random = tracking["sky_frequency_random"].values
     structured = np.hypot(media_error, received * rate * np.sqrt((ab**2).sum(axis=1)))
     systematic = np.sqrt(sum(out[f"{name}_systematic"] ** 2 for name in ("computed", "effect_spin", "effect_antenna")))
     combined = _combined(received, residual, quality, (random, systematic, media_error), stages, ab, rate)
@@ -239,14 +246,19 @@ def _harmless() -> int:
     return int(CONDITIONS) | MEDIA_SEASONAL.mask
 
 
-def _seasonal(media: xr.Dataset | None, tracking: xr.Dataset) -> NDArray[np.bool_]:
-    """Where no calibration of the troposphere was there, at the receiver's complex (both ends of a two-way link)."""
-    et = tracking["et"].values
+def _seasonal(media: xr.Dataset | None, tracking: xr.Dataset, light_time: Floats) -> NDArray[np.bool_]:
+    """Where no calibration of the troposphere was there, at reception or at transmission (n, link)."""
+    et, sender = tracking["et"].values, tracking["transmitter"].values
     if media is None or media["et"].size < 4:
-        return np.ones(et.shape, bool)
-    place = int(complex_of(int(tracking["receiver"].values[0])))
-    bad = (media["quality"].values[:, place] != 0).astype(np.float64)
-    return np.interp(et, media["et"].values, bad, left=1.0, right=1.0) > 0.0
+        return np.ones(sender.shape, bool)
+    bad = (media["quality"].values != 0).astype(np.float64)
+
+    def at(time: Floats) -> NDArray[np.bool_]:
+        columns = [np.interp(time, media["et"].values, column, left=1.0, right=1.0) for column in bad.T]
+        return np.stack(columns, axis=1) > 0.0
+
+    receiver = int(complex_of(int(tracking["receiver"].values[0])))
+    return at(et)[:, [receiver]] | np.take_along_axis(at(et - light_time), complex_of(sender), axis=1)
 
 
 def _of_best(quality: Flags, sound: Floats) -> tuple[Flags, NDArray[np.intp]]:

@@ -30,10 +30,11 @@ Floats = NDArray[np.float64]
 # Steps of the numerical derivatives: state in km and km/s, harmonics.
 STEPS = np.array([1e-2] * 3 + [1e-5] * 3 + [1e-8] * 5)
 HARMONICS = 5
+MOST = 4000  # residuals; their covariance is a matrix of so many rows and columns
 TOLERANCE = 1e-11
 
 
-@step(produces="gs.gravity", over="unit", version=1)
+@step(produces="gs.gravity", over="unit", version=2)
 def gravity(
     range_rate: Annotated[xr.Dataset, Product("gs.range_rate")],
     geometry: Geometry,
@@ -60,8 +61,10 @@ def gravity(
     )
     if use.size <= len(PARAMETERS):
         raise CalibrationError(f"{use.size} residuals do not determine {len(PARAMETERS)} parameters")
+    if use.size > MOST:
+        raise CalibrationError(f"{use.size} residuals are more than {MOST}: take a longer gs.range_rate.interval")
     rows = range_rate.isel(et=use)
-    matrix = partials(geometry, pass_.et, rows["et_spacecraft"].values, 60.0)
+    matrix = partials(geometry, pass_.et, rows["et_spacecraft"].values, float(rows["interval"].values))
     covariance = _covariance(rows, float(estimate["correlation"].value))
     prior = np.concatenate([estimate["state"].value, estimate["published"].value])
     if harmonics == "free":

@@ -7,12 +7,10 @@ from numpy.typing import NDArray
 
 # Codes of bands in TRK-2-34; ODF has its own.
 S_BAND, X_BAND, KA_BAND = 1, 2, 3
-BANDS = {S_BAND: "S", X_BAND: "X", KA_BAND: "Ka"}
 ODF_BANDS = {1: S_BAND, 2: X_BAND, 3: KA_BAND}
 # Uplink and downlink band of each link, in the order of the dimension ``link``.
 LINKS = (("X/X", X_BAND, X_BAND), ("X/Ka", X_BAND, KA_BAND), ("Ka/Ka", KA_BAND, KA_BAND))
 LINK_NAMES = tuple(name for name, *_ in LINKS)
-XX, XKA, KAKA = range(3)
 SPACECRAFT = 61
 # Doppler modes and lock of TRK-2-34.
 ONE_WAY, TWO_WAY, THREE_WAY = 1, 2, 3
@@ -23,6 +21,9 @@ RAMP_ENDS = (4, 5)
 COMPLEXES = ("C10", "C40", "C60")
 # Deep Space Stations below these numbers belong to Goldstone, Canberra, Madrid.
 LAST_OF_COMPLEX = (29, 49, 69)
+# Frequencies that can be, Hz: received on each link, transmitted by band; the bands of deep space with some room.
+RECEIVED = ((8.3e9, 8.6e9), (31e9, 33e9), (31e9, 33e9))
+TRANSMITTED = {S_BAND: (2.0e9, 2.2e9), X_BAND: (7.0e9, 7.3e9), KA_BAND: (34e9, 35e9)}
 # Elevation under which no link is used, degrees: media and horizon masks.
 LOWEST = 10.0
 LIGHT = 299792458.0  # m/s

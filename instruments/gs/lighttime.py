@@ -27,6 +27,8 @@ Extended = NDArray[Any]  # of long doubles
 # 2 GM / c^3 in s of the Sun and Jupiter (DE440; Jupiter's GM as in pipeline.jupiter.gravity).
 SHAPIRO_SUN = 2.0 * 132712440041.279419 / LIGHT**3
 SHAPIRO_JUPITER = 2.0 * 126686534.1921 / LIGHT**3
+# Seconds of light from Jupiter to Juno, at most.
+NEAR = 30.0
 # Every round makes the error v/c, some 1e-4, of what it was.
 ROUNDS = 6
 
@@ -51,6 +53,16 @@ class Bodies:
     def spacecraft(self, t: Extended) -> Extended:
         """Juno from the barycentre, km (n, 3)."""
         return self.juno.position(t) - self.ssb.position(t)
+
+    def sent_by_jupiter(self, t3: Extended) -> Extended:
+        """When Jupiter's light left that is seen on Earth at t3; Juno's, within `NEAR` seconds."""
+        return t3 - _length(self.earth.position(t3)) / LIGHT
+
+    def known(self, t3: Extended) -> NDArray[np.bool_]:
+        """Whether Juno's place is known at the turn-round of signals received at t3."""
+        t2 = self.sent_by_jupiter(t3)
+        places = [self.juno.position(t2 + d) for d in (-NEAR, 0.0, NEAR)]
+        return np.asarray(np.isfinite(np.asarray(places, np.float64)).all(axis=(0, 2)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,7 +187,7 @@ def solve(
 
     place = receiver.topocentric(t3)
     at_3 = receiver.position(t3, place)
-    t2 = t3 - _distance(at_3, bodies.spacecraft(t3)) / LIGHT
+    t2 = bodies.sent_by_jupiter(t3)
     for _ in range(ROUNDS):
         t2 = t3 - _distance(at_3, bodies.spacecraft(t2)) / LIGHT - delay(t2, t3, at_3)
     spacecraft = bodies.spacecraft(t2)

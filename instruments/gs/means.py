@@ -11,8 +11,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from instruments.gs.layout import LINK_NAMES, MM_PER_S
-from instruments.gs.schemas import CYCLE_SLIP, PARTIAL
-from pipeline.dataset.quality import Quality, flag
+from instruments.gs.schemas import CYCLE_SLIP, FLAGS, PARTIAL
+from pipeline.dataset.quality import Quality, flag, raised
 from pipeline.errors import CalibrationError
 from pipeline.instrument import Product, step
 
@@ -61,7 +61,7 @@ def _seconds(residuals: xr.Dataset) -> Floats:
     return residuals["utc_day"].values.astype(np.float64) * 86400.0 + residuals["utc_second"].values
 
 
-@step(produces="gs.range_rate", over="unit", version=1)
+@step(produces="gs.range_rate", over="unit", version=2)
 def range_rate(
     residuals: Annotated[xr.Dataset, Product("gs.residuals")],
     *,
@@ -75,9 +75,11 @@ def range_rate(
     ----------
     interval : seconds.
     """
+    if not interval > 0.0:
+        raise CalibrationError(f"interval {interval} s is not positive")
     good = np.flatnonzero(np.isfinite(residuals["range_rate"].values))
     if good.size == 0:
-        raise CalibrationError("there is no residual that could be averaged")
+        raise CalibrationError(f"there is no residual that could be averaged; flagged: {_why(residuals)}")
     bins, of = np.unique(np.floor(_seconds(residuals) / interval), return_inverse=True)
     n = bins.size
     intervals = Intervals(of, good, residuals["count_time"].values, n)
@@ -105,6 +107,7 @@ def range_rate(
             "range_rate_structured": ("et", structured),
             "stage": (("et", "stages"), stage),
             "stage_name": residuals["stage_name"],
+            "interval": ((), np.float64(interval)),
             "weight": ("et", 1.0 / (random**2 + structured**2)),
             "coverage": ("et", coverage),
             "receiver": ("et", np.full(n, residuals["receiver"].values[0])),
@@ -117,7 +120,15 @@ def range_rate(
     )
 
 
-@step(produces="gs.stability", over="unit", version=1)
+def _why(residuals: xr.Dataset) -> str:
+    """Names of the bits that are set where a link was received."""
+    quality = residuals["quality"].values
+    bits = int(np.bitwise_or.reduce(quality[residuals["transmitter"].values > 0], initial=0))
+    names = [q.name.lower() for q in Quality if bits & q and q.name] + [f.name for f in FLAGS if bits & f.mask]
+    return ", ".join(names) or "nothing"
+
+
+@step(produces="gs.stability", over="unit", version=2)
 def stability(residuals: Annotated[xr.Dataset, Product("gs.residuals")]) -> xr.Dataset:
     """Overlapping Allan deviation of the residuals of each link and of their combination.
 
@@ -131,7 +142,7 @@ def stability(residuals: Annotated[xr.Dataset, Product("gs.residuals")]) -> xr.D
     place = np.rint((second - second[0]) / step_length).astype(np.intp)
     use = (count == step_length) & (np.abs((second - second[0]) / step_length - place) < 1e-6)
     shift = residuals["residual"].values / (residuals["computed"].values + residuals["residual"].values)
-    shift[(residuals["quality"].values & np.uint32(CYCLE_SLIP.mask)) != 0] = np.nan
+    shift[raised(residuals["quality"].values, CYCLE_SLIP.mask | Quality.SUSPECT)] = np.nan
     columns = [*shift.T, residuals["range_rate"].values / MM_PER_S]
     size = int(place.max()) + 1
     steps = [2**k for k in range(max(1, int(np.log2(max(size / 4, 1))) + 1))]

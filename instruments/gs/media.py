@@ -35,7 +35,7 @@ def seasonal(coefficient: Floats, day: NDArray[np.int64], second: Floats) -> Flo
     return total
 
 
-@step(produces="gs.media", over="unit", version=1)
+@step(produces="gs.media", over="unit", version=2)
 def media_from_csp(raw: Annotated[xr.Dataset, Raw("gs.csp")], troposphere: Table) -> xr.Dataset:
     """Zenith delays of the troposphere: the seasonal model and what the calibration file adds to it."""
     day, second = utc_of(raw["et"].values)
@@ -53,7 +53,7 @@ def media_from_csp(raw: Annotated[xr.Dataset, Raw("gs.csp")], troposphere: Table
     return xr.Dataset({**data, "quality": (pair, quality)}, coords={"et": raw["et"]})
 
 
-@step(produces="gs.orientation", over="unit", version=1)
+@step(produces="gs.orientation", over="unit", version=2)
 def orientation_from_eop(raw: Annotated[xr.Dataset, Raw("gs.eop")], span: Span, earth_orientation: Table) -> xr.Dataset:
     """Orientation of the Earth from its file, at steps of 120 s, with the celestial pole against IAU 2006/2000A."""
     mjd = raw["mjd"].values

@@ -67,8 +67,11 @@ def stability(product: xr.Dataset) -> Figure:
     """Overlapping Allan deviation of each link and of their combination."""
     figure, (axis,) = _panels(1, 4.0)
     tau, deviation, error = (product[n].values for n in ("averaging_time", "deviation", "deviation_random"))
+    seen = np.isfinite(deviation).any(axis=1)
+    # Of one link the combination is that link.
+    seen[-1] &= seen[:-1].sum() > 1
     for k, name in enumerate((*LINK_NAMES, "combined")):
-        if not np.isfinite(deviation[k]).any():
+        if not seen[k]:
             continue
         axis.errorbar(tau * 1.02**k, deviation[k], error[k], fmt="o-", ms=3, lw=1, color=COLOURS[k], label=name)
     axis.set_xscale("log")
@@ -88,7 +91,11 @@ def effects(product: xr.Dataset) -> Figure:
         for k, link in enumerate(LINK_NAMES):
             value = product[f"effect_{name}"].values[:, k]
             if np.isfinite(value).any():
-                axis.plot(minutes, 1e3 * value, lw=1, color=COLOURS[k], label=link)
+                # Both links that come down at Ka may lie on one another.
+                axis.plot(minutes, 1e3 * value, "--" if k == 2 else "-", lw=1, color=COLOURS[k], label=link)
+        low, high = axis.get_ylim()
+        if high - low < 1e-3 * max(abs(low), abs(high)):
+            axis.set_ylim(1.5 * min(low, 0.0), 1.5 * max(high, 0.0))  # a constant is drawn as one
         axis.set_title(word, fontsize=8.5, loc="left")
         axis.set_ylabel("mHz", fontsize=8)
         axis.ticklabel_format(useOffset=False)
@@ -109,7 +116,7 @@ def effects(product: xr.Dataset) -> Figure:
 
 def gravity(product: xr.Dataset) -> Figure:
     """Residuals before and after the fit, and the corrections in units of their errors."""
-    figure = blank(4.6)
+    figure = blank(4.8)
     top, bottom = figure.subplots(2, 1)
     minutes = (product["record_et"].values - np.mean(product["record_et"].values)) / 60.0
     top.plot(minutes, product["before"].values, ".", ms=4, color=COLOURS[0], label="before")
@@ -126,13 +133,15 @@ def gravity(product: xr.Dataset) -> Figure:
     place = np.arange(len(names))
     bottom.axhline(0.0, color=GREY, lw=0.8)
     bottom.errorbar(place, value / sigma, np.ones(place.size), fmt="o", ms=4, color=COLOURS[3], lw=1)
-    labels = [f"{n}\n±{s:.1e}" for n, s in zip(names, sigma, strict=True)]
+    units = [str(u) if u != "1" else "" for u in product["unit"].values]
+    labels = [f"{n}\n±{s:.1e}\n{u}" for n, s, u in zip(names, sigma, units, strict=True)]
     bottom.set_xticks(place, labels, fontsize=7.5)
     bottom.set_ylabel("correction / error", fontsize=8)
     for axis in (top, bottom):
         axis.grid(color="#e6e6e6", lw=0.6)
         axis.spines[["top", "right"]].set_visible(False)
         axis.tick_params(axis="y", labelsize=8)
+    top.tick_params(axis="x", labelsize=8)
     return figure
 
 
@@ -151,7 +160,7 @@ def open_loop(product: xr.Dataset) -> Figure:
         second, 1e3 * left, 1e3 * product["sky_frequency_random"].values, fmt=".", ms=4, color=COLOURS[1], lw=0.8
     )
     top.set_ylabel("mHz", fontsize=8)
-    top.set_title("sky frequency less a cubic", fontsize=8.5, loc="left")
+    top.set_title("sky frequency less a cubic (it bends where the uplink's ramps do)", fontsize=8.5, loc="left")
     bottom.plot(second, product["power"].values, ".", ms=4, color=COLOURS[0])
     bottom.set_ylabel("dB-Hz", fontsize=8)
     bottom.set_title("carrier to noise density", fontsize=8.5, loc="left")

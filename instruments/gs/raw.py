@@ -29,6 +29,8 @@ ROUND_TRIP, AFTER = 7200.0, 900.0
 NO_DELAY, NO_HEIGHT = -1.0, -99.0  # how TRK-2-34 says that a delay is not known
 PHASES, TOTAL_PHASE, RAMP = 1, 17, 9
 DOPPLER = (12, 13)  # two- and three-way Doppler of TRK-2-18
+# What cannot be: days between a record and the middle one of its file; seconds of a station's delay, of a count.
+DAYS, LONGEST_DELAY, LONGEST_COUNT = 1.0, 1.0, 86400.0
 
 
 def et_of(day: NDArray[np.int64], second: Floats) -> Floats:
@@ -81,6 +83,7 @@ def _reach(records: Columns, ramps: Columns) -> Span:
 def _read_tnf(path: Path) -> tuple[Columns, Columns, int]:
     """Phases, ramps and the number of damaged units of a file."""
     content = tnf.read_tnf(path, on_damage="skip")
+    _check_spacecraft(path, content)
     parts = [
         reader(content) for kind, reader in ((PHASES, _phases), (TOTAL_PHASE, _total_phases)) if kind in content.records
     ]
@@ -89,8 +92,20 @@ def _read_tnf(path: Path) -> tuple[Columns, Columns, int]:
         *("mode", "locked", "slipped", "power", "delay", "kind"),
     )
     phases = {n: np.concatenate([p[n] for p in parts]) if parts else np.zeros(0) for n in names}
-    _check_spacecraft(path, content)
-    return phases, _ramps_of_tnf(content), len(content.damage)
+    phases, odd = _possible(phases)
+    ramps, odd_ramps = _possible(_ramps_of_tnf(content))
+    return phases, ramps, len(content.damage) + odd + odd_ramps
+
+
+def _possible(columns: Columns) -> tuple[Columns, int]:
+    """Records whose times and delays can be, and the number of others: nothing in a record protects its numbers."""
+    day = columns["day"]
+    if day.size == 0:
+        return columns, 0
+    good = (np.abs(day - np.median(day)) <= DAYS) & (np.abs(columns["delay"]) < LONGEST_DELAY)
+    if "count_time" in columns:
+        good &= (columns["count_time"] > 0.0) & (columns["count_time"] < LONGEST_COUNT)
+    return {name: column[good] for name, column in columns.items()}, int(np.count_nonzero(~good))
 
 
 def _check_spacecraft(path: Path, content: tnf.Tnf) -> None:
@@ -144,12 +159,16 @@ def _total_phases(content: tnf.Tnf) -> Columns:
     of = np.repeat(np.arange(number.size), number)
     place = np.arange(of.size) - np.repeat(np.cumsum(number) - number, number)
     rows = {name: column[of] for name, column in _received(records, "ul_band", "vld_dl_band").items()}
-    second = rows["second"] + place * records["obs_cnt_time"].astype(np.float64)[of]
+    count = records["obs_cnt_time"].astype(np.float64)[of]
+    can_be = (count > 0.0) & (count < LONGEST_COUNT)
+    second = rows["second"] + place * np.where(can_be, count, 0.0)
     over = np.floor(second / 86400.0)
     cycles, fraction = tnf.phase(*(observed[f"total_cnt_phs_obs_{part}"] for part in ("hi", "lo", "frac")))
     return rows | {
         "day": rows["day"] + over.astype(np.int64),
         "second": second - 86400.0 * over,
+        # Without its count time a phase has no time.
+        "delay": np.where(can_be, rows["delay"], np.nan),
         "cycles": cycles,
         "fraction": fraction,
         "slipped": np.zeros(cycles.shape, bool),
@@ -185,12 +204,12 @@ def read_tnf(granules: Sequence[Granule], span: Span | None, clock: Sclk) -> xr.
         ``kind``; along ``ramp``: ``ramp_...``. Ramps are all there whatever the span.
     """
     del clock
-    read = [_read_tnf(g.files["data"]) for g in granules]
-    return _joined([r[0] for r in read], [r[1] for r in read], span).assign_attrs(units_damaged=sum(r[2] for r in read))
+    return _joined([_read_tnf(g.files["data"]) for g in granules], span)
 
 
-def _joined(records: Sequence[Columns], ramps: Sequence[Columns], span: Span | None) -> xr.Dataset:
+def _joined(read: Sequence[tuple[Columns, Columns, int]], span: Span | None) -> xr.Dataset:
     """Columns of several files as one dataset in time order."""
+    records, ramps, odd = zip(*read, strict=True) if read else ((), (), ())
     columns = {name: np.concatenate([r[name] for r in records]) for name in records[0]} if records else {}
     et = et_of(columns["day"], columns["second"]) if columns else np.zeros(0)
     order = np.argsort(et, kind="stable")
@@ -198,7 +217,7 @@ def _joined(records: Sequence[Columns], ramps: Sequence[Columns], span: Span | N
     data: dict[str, Any] = {name: ("et", column[order]) for name, column in columns.items()}
     for name in ramps[0] if ramps else ():
         data[f"ramp_{name}"] = ("ramp", np.concatenate([r[name] for r in ramps]))
-    return xr.Dataset(data, coords={"et": ("et", et[order], {"units": "s"})})
+    return xr.Dataset(data, coords={"et": ("et", et[order], {"units": "s"})}, attrs={"units_damaged": sum(odd)})
 
 
 # ODF
@@ -207,18 +226,20 @@ def _joined(records: Sequence[Columns], ramps: Sequence[Columns], span: Span | N
 def open_odf(path: Path, clock: Sclk) -> Granule:
     """Open an orbit data file: `RawFormat.open`."""
     del clock
-    records, ramps = _read_odf(path)
+    records, ramps, _ = _read_odf(path)
     if records["day"].size == 0:
         raise InputError(path, "holds no two- or three-way Doppler (data types 12 and 13)")
     return granule_of(path, "gs.odf", _reach(records, ramps))
 
 
-def _read_odf(path: Path) -> tuple[Columns, Columns]:
+def _read_odf(path: Path) -> tuple[Columns, Columns, int]:
+    """Doppler, ramps and the number of records that cannot be."""
     content = odf.read_odf(path)
     orbit = content.records(odf.ORBIT)
     orbit = orbit[np.isin(orbit["data_type"], DOPPLER)]
-    if (orbit["spacecraft"] != SPACECRAFT).any():
-        raise InputError(path, f"is of spacecraft {int(orbit['spacecraft'][0])}, Juno is {SPACECRAFT}")
+    other = orbit["spacecraft"][orbit["spacecraft"] != SPACECRAFT]
+    if other.size:
+        raise InputError(path, f"is of spacecraft {int(other[0])}, Juno is {SPACECRAFT}")
     if not np.isin(orbit["downlink_band"], list(ODF_BANDS)).all():
         raise InputError(path, "a record has no band of S, X or Ka", "orbit data")
     day, second = odf.utc(orbit["time_second"], orbit["time_millisecond"], 1000)
@@ -237,7 +258,9 @@ def _read_odf(path: Path) -> tuple[Columns, Columns]:
         "valid": orbit["invalid"] == 0,
         "delay": orbit["downlink_delay"] * 1e-9,
     }
-    return records, _ramps_of_odf(content, orbit)
+    records, odd = _possible(records)
+    ramps, odd_ramps = _possible(_ramps_of_odf(content, orbit))
+    return records, ramps, odd + odd_ramps
 
 
 def _ramps_of_odf(content: odf.Odf, orbit: NDArray[np.void]) -> Columns:
@@ -274,8 +297,7 @@ def read_odf(granules: Sequence[Granule], span: Span | None, clock: Sclk) -> xr.
         in Hz, ``count_time``, stations and bands, ``valid``, ``delay``; along ``ramp`` as of TNF.
     """
     del clock
-    read = [_read_odf(g.files["data"]) for g in granules]
-    return _joined([r[0] for r in read], [r[1] for r in read], span)
+    return _joined([_read_odf(g.files["data"]) for g in granules], span)
 
 
 TNF = RawFormat("gs.tnf", "Tracking and navigation files (TRK-2-34)", name_pattern("TNF"), open_tnf, read_tnf)

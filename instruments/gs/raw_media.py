@@ -6,7 +6,6 @@ be said to belong to one of them and is refused: it must be cut, or given as a t
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,24 +18,27 @@ from instruments.gs.raw import et_of
 from pipeline.clock import Sclk, Span, et_to_tdt
 from pipeline.earth.times import to_utc
 from pipeline.errors import InputError
-from pipeline.formats.dsn import eop, media
+from pipeline.formats.dsn import ANCILLARY_NAME, eop, media
 from pipeline.instrument import Granule, RawFormat
 from pipeline.passes import passes
 
 Floats = NDArray[np.float64]
 
-# The names of the archive's ancillary files are not public; these are the project's, after its tracking files'.
-NAME = r"GRV_[A-Z]{4}_\d{7}_\d{7}V(?P<version>\d{2})\.(?P<kind>TRO|EOP)"
 REACH = 8 * 3600.0  # seconds about closest approach
 LONGEST = 2 * 86400.0  # of a file without a closest approach
 STEP = 60.0
+LARGEST = 1.0  # metres at the zenith; all of the wet troposphere is less
 MODELS = {"DRY NUPART": "dry", "WET NUPART": "wet"}
 
 
+def _pattern(kind: str) -> str:
+    return ANCILLARY_NAME.pattern.replace("AMC|EOP|ION|SFF|TRO|WEA", kind)
+
+
 def _granule(path: Path, form: str, first: float, last: float) -> Granule:
-    match = re.fullmatch(NAME, path.name, re.IGNORECASE)
+    match = ANCILLARY_NAME.fullmatch(path.name)
     if match is None:
-        raise InputError(path, "is not named like GRV_JUGR_2016225_2016255V01.TRO")
+        raise InputError(path, "is not named like GRV_JUGR_2016225_2016255_V01.TRO")
     inside = [p for p in passes() if first <= p.et < last]
     if len(inside) > 1:
         names = f"{inside[0].name} to {inside[-1].name}"
@@ -47,7 +49,7 @@ def _granule(path: Path, form: str, first: float, last: float) -> Granule:
     if inside:
         span = Span(max(first, inside[0].et - REACH), min(last, inside[0].et + REACH))
     return Granule(
-        "gs", form, path.name[: match.start("version") - 1].upper(), int(match["version"]), span.start, span.stop,
+        "gs", form, path.name[: match.start("version") - 2].upper(), int(match["version"]), span.start, span.stop,
         {"data": path}, meta={"simulated": MARK in path.read_text("ascii", errors="replace")},
     )  # fmt: skip
 
@@ -58,6 +60,11 @@ def _tropospheric(path: Path) -> list[media.Command]:
     for command in commands:
         if command.start is None or command.end is None or command.series.startswith("D"):
             raise InputError(path, f"{command.series} for {command.network} has no span, or is a rate")
+        size = float(np.abs(command.coefficients[command.series == "TRIG" :]).sum())
+        if size > LARGEST:
+            raise InputError(
+                path, f"{command.series} for {command.network} adds {size:.3g} m at the zenith: no air does"
+            )
     if not commands:
         raise InputError(path, "holds no calibration of the troposphere of C10, C40 or C60")
     return commands
@@ -136,5 +143,5 @@ def read_eop(granules: Sequence[Granule], span: Span | None, clock: Sclk) -> xr.
     return xr.Dataset(data, coords={"et": ("et", et, {"units": "s"})})
 
 
-CSP = RawFormat("gs.csp", "Media calibrations (TRK-2-23)", NAME.replace("TRO|EOP", "TRO"), open_csp, read_csp)
-EOP = RawFormat("gs.eop", "Earth orientation (TRK-2-21)", NAME.replace("TRO|EOP", "EOP"), open_eop, read_eop)
+CSP = RawFormat("gs.csp", "Media calibrations (TRK-2-23)", _pattern("TRO"), open_csp, read_csp)
+EOP = RawFormat("gs.eop", "Earth orientation (TRK-2-21)", _pattern("EOP"), open_eop, read_eop)

@@ -54,7 +54,9 @@ _TIMES = (
 )  # fmt: skip
 _LINK = (Variable("link_name", ("link",), "str", "1", "bands of uplink and downlink (identifier)"),)
 _QUALITY = Variable("quality", ("et", "link"), "uint32", "1", "quality bits")
+# Records whose et is not Juno's say so.
 _ATTRS = {"et_is": "time of reception at the station, the middle of the interval"}
+_ON_EARTH = {"et_is": "time on Earth"}
 
 TRACKING = Schema(
     version=1,
@@ -109,7 +111,7 @@ MEDIA = Schema(
         Variable("complex_name", ("complex",), "str", "1", "complex of the DSN (identifier)"),
         Variable("quality", ("et", "complex"), "uint32", "1", "quality bits"),
     ),
-    sizes={"complex": 3}, context=False, chunk=4096,
+    sizes={"complex": 3}, context=False, chunk=4096, attrs=_ON_EARTH,
 )  # fmt: skip
 
 
@@ -132,7 +134,7 @@ ORIENTATION = Schema(
         _orientation("dy", "mas", "celestial pole from IAU 2006/2000A, dY"),
         Variable("quality", ("et",), "uint32", "1", "quality bits"),
     ),
-    context=False, chunk=4096,
+    context=False, chunk=4096, attrs=_ON_EARTH,
 )  # fmt: skip
 
 
@@ -187,16 +189,17 @@ RESIDUALS = Schema(
 )  # fmt: skip
 
 RANGE_RATE = Schema(
-    version=1,
+    version=2,
     index="et",
     variables=(
         Variable(
-            "range_rate", ("et",), "float64", "mm s-1", "residual range rate, mean over 60 s",
+            "range_rate", ("et",), "float64", "mm s-1", "residual range rate, mean over the interval",
             source=f"{README}, step 8", quality="quality",
             uncertainties=tuple(_sigma(c, "et") for c in COMPONENTS),
         ),
         Variable("stage", ("et", "stages"), "float64", "mm s-1", "the same after each calibration (diagnostic)"),
         Variable("stage_name", ("stages",), "str", "1", "last calibration applied (identifier)"),
+        Variable("interval", (), "float64", "s", "length of the intervals (identifier)"),
         Variable("weight", ("et",), "float64", "s2 mm-2", "inverse variance, random and structured (diagnostic)"),
         Variable("coverage", ("et",), "float32", "1", "fraction of the interval with good counts (diagnostic)"),
         Variable("receiver", ("et",), "int16", "1", "receiving station, DSS number (identifier)"),

@@ -276,7 +276,7 @@ def write_media(volume: Path, tracking: Tracking) -> Path:
         for part in PARTS
         for k, row in enumerate(air.coefficients(part, place))
     ]
-    path = _folder(volume, "ANCILLARY", "TRO") / f"GRV_JUGR_{_days(when[0][0], when[-1][0])}V01.TRO"
+    path = _folder(volume, "ANCILLARY", "TRO") / f"GRV_JUGR_{_days(when[0][0], when[-1][0])}_V01.TRO"
     media.write_csp(path, commands)
     text = path.read_text()
     path.write_text(f"# {MARK}\n{text}")
@@ -301,7 +301,7 @@ def write_orientation(volume: Path, tracking: Tracking) -> Path:
         rows[name] = np.round(column, 4)
     rows["tai_minus_ut1"] = np.round(-table["ut1_tai"][use], 7)
     rows["tai_minus_utc"] = tai_minus_utc(mjd)
-    path = _folder(volume, "ANCILLARY", "EOP") / f"GRV_JUGR_{_days(int(mjd[0]), int(mjd[-1]))}V01.EOP"
+    path = _folder(volume, "ANCILLARY", "EOP") / f"GRV_JUGR_{_days(int(mjd[0]), int(mjd[-1]))}_V01.EOP"
     eop.write_eop(path, eop.Eop({"EOPLBL": "SIMULATED", "EOPUT1": "UT1"}, rows, [MARK]))
     return path
 

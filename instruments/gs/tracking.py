@@ -10,7 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from calibration.tables import Table
-from instruments.gs.layout import LINK_NAMES, ONE_WAY, THREE_WAY, TWO_WAY, link_of
+from instruments.gs.layout import LINK_NAMES, ONE_WAY, RECEIVED, THREE_WAY, TRANSMITTED, TWO_WAY, link_of
 from instruments.gs.raw import TOTAL_PHASE, et_of
 from instruments.gs.schemas import CYCLE_SLIP
 from pipeline.dataset.quality import Quality, flag
@@ -54,7 +54,7 @@ def choose_receiver(receiver: NDArray[np.int16], usable: NDArray[np.bool_], want
     return int(numbers[np.argmax(counts)])
 
 
-@step(produces="gs.tracking", over="unit", version=1)
+@step(produces="gs.tracking", over="unit", version=2)
 def tracking_from_tnf(
     raw: Annotated[xr.Dataset, Raw("gs.tnf")],
     noise: Table,
@@ -79,7 +79,7 @@ def tracking_from_tnf(
     left_out = {
         "records_one_way": int((mode == ONE_WAY).sum()),
         "records_of_other_stations": int((usable & (raw["receiver"].values != receiver)).sum()),
-        "units_damaged": int(raw.attrs.get("units_damaged", 0)),
+        "units_damaged": raw.attrs["units_damaged"],
     }
     rows = raw.isel(et=np.flatnonzero(usable & (raw["receiver"].values == receiver)))
     link = link_of(rows["up_band"].values, rows["down_band"].values)
@@ -121,33 +121,34 @@ def _counts(first: int, tags: NDArray[np.int64], count_time: float) -> Counts:
 
 
 def _differences(rows: xr.Dataset, first: int, counts: Counts) -> dict[str, NDArray[Any]]:
-    """Frequency and what goes with it of one link at the count intervals."""
+    """Frequency and what goes with it of one link at the count intervals.
+
+    Out of lock at any record of a count, ends included, the phase is not known; a slip at any but the first is in it.
+    """
     tags, where = np.unique(_micro(rows["day"].values, rows["second"].values, first), return_index=True)
-    ends, there = [], np.ones(counts.start.shape, bool)
-    for edge in (counts.start, counts.start + counts.length):
-        place = np.minimum(np.searchsorted(tags, edge), max(tags.size - 1, 0))
-        there &= (tags[place] == edge) if tags.size else False
-        ends.append(where[place] if tags.size else np.zeros(edge.shape, np.intp))
     if tags.size == 0:
         nothing = np.full(counts.start.shape, np.nan)
         zero = np.zeros(counts.start.shape, np.int16)
         return {"frequency": nothing, "delay": np.zeros(nothing.shape), "transmitter": zero, "bad": zero > 0}
-    a, b = ends
-    value = {name: rows[name].values for name in ("cycles", "fraction", "locked", "slipped", "transmitter", "delay")}
+    value = {
+        name: rows[name].values[where] for name in ("cycles", "fraction", "locked", "slipped", "transmitter", "delay")
+    }
+    edges = (counts.start, counts.start + counts.length)
+    a, b = (np.minimum(np.searchsorted(tags, edge), tags.size - 1) for edge in edges)
+    there = (tags[a] == edges[0]) & (tags[b] == edges[1])
+    lost, slips = (np.concatenate([[0], np.cumsum(bad)]) for bad in (~value["locked"], value["slipped"]))
+    good = there & (lost[b + 1] == lost[a]) & (value["transmitter"][a] == value["transmitter"][b])
     whole, part = value["cycles"][b] - value["cycles"][a], value["fraction"][b] - value["fraction"][a]
     seconds = counts.length / MICRO
-    same = value["transmitter"][a] == value["transmitter"][b]
-    good = there & value["locked"][a] & value["locked"][b] & same
-    frequency = whole / seconds + part / seconds
     return {
-        "frequency": np.where(good, frequency, np.nan),
+        "frequency": np.where(good, whole / seconds + part / seconds, np.nan),
         "delay": np.where(there, value["delay"][a], 0.0),
         "transmitter": np.where(there, value["transmitter"][a], 0).astype(np.int16),
-        "bad": there & (value["slipped"][b] | ~good),
+        "bad": there & ((slips[b + 1] > slips[a + 1]) | ~good),
     }
 
 
-@step(produces="gs.tracking", over="unit", version=1)
+@step(produces="gs.tracking", over="unit", version=2)
 def tracking_from_odf(
     raw: Annotated[xr.Dataset, Raw("gs.odf")],
     noise: Table,
@@ -191,7 +192,7 @@ def tracking_from_odf(
         columns.append(column)
     left_out = int((raw["receiver"].values[usable] != receiver).sum()) + int((~agreed).sum())
     made = _tracking(counts, receiver, columns, noise)
-    return made.assign_attrs(records_of_other_stations=left_out)
+    return made.assign_attrs(records_of_other_stations=left_out, units_damaged=raw.attrs["units_damaged"])
 
 
 def _tracking(counts: Counts, receiver: int, columns: list[dict[str, NDArray[Any]]], noise: Table) -> xr.Dataset:
@@ -199,10 +200,12 @@ def _tracking(counts: Counts, receiver: int, columns: list[dict[str, NDArray[Any
     day, second = counts.middle
     seconds = counts.length / MICRO
     white, phase = noise["white_frequency"].value, noise["phase"].value
-    frequency = table["frequency"]
+    low, high = np.transpose(RECEIVED)
+    absurd = (table["frequency"] < low) | (table["frequency"] > high)
+    frequency = np.where(absurd, np.nan, table["frequency"])
     variance = (white * frequency) ** 2 / seconds[:, None] + 2.0 * (phase / seconds[:, None]) ** 2
     quality = flag(np.isnan(frequency), Quality.MISSING)
-    quality |= flag(table["bad"], CYCLE_SLIP.mask)
+    quality |= flag(table["bad"], CYCLE_SLIP.mask) | flag(absurd, Quality.SUSPECT)
     pair = ("et", "link")
     return xr.Dataset(
         {
@@ -225,13 +228,13 @@ def _tracking(counts: Counts, receiver: int, columns: list[dict[str, NDArray[Any
 # Ramps
 
 
-@step(produces="gs.uplink", over="unit", version=1)
+@step(produces="gs.uplink", over="unit", version=2)
 def uplink_from_tnf(raw: Annotated[xr.Dataset, Raw("gs.tnf")], noise: Table) -> xr.Dataset:
     """Transmitted frequency from the ramp records (type 9) of tracking files."""
     return _uplink(raw, noise)
 
 
-@step(produces="gs.uplink", over="unit", version=1)
+@step(produces="gs.uplink", over="unit", version=2)
 def uplink_from_odf(raw: Annotated[xr.Dataset, Raw("gs.odf")], noise: Table) -> xr.Dataset:
     """Transmitted frequency from the ramp groups of orbit data files."""
     return _uplink(raw, noise)
@@ -254,7 +257,9 @@ def _uplink(raw: xr.Dataset, noise: Table) -> xr.Dataset:
     keep = np.flatnonzero(~table["ends"] & (duration > 0))
     keep = keep[np.argsort(et[keep], kind="stable")]
     frequency = table["frequency"][keep]
-    bad = ~np.isfinite(frequency) | ~(frequency > 0) | ~np.isfinite(table["rate"][keep])
+    low, high = np.transpose([TRANSMITTED.get(int(b), (np.inf, -np.inf)) for b in table["band"][keep]]).reshape(2, -1)
+    last = frequency + table["rate"][keep] * duration[keep] / MICRO
+    bad = ~((np.minimum(frequency, last) > low) & (np.maximum(frequency, last) < high))
     offset = float(noise["station_frequency"].value)
     return xr.Dataset(
         {

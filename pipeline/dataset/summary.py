@@ -56,11 +56,15 @@ def _percent(share: float) -> str:
 
 
 def covers(path: Path) -> list[list[float]]:
-    """Stretches of time (et) in which a product has records, in order; empty without times; raises StoreError."""
+    """Stretches of time (et) at Juno in which a product has records, in order; empty without times; raises StoreError.
+
+    A product whose ``et`` is another time says so (attribute ``et_is``); then ``et_spacecraft`` counts, if it has that.
+    """
     with readable(path), h5py.File(path) as file:
-        if "et" not in file or not file["et"].size:
+        name = "et_spacecraft" if "et_is" in file.attrs else "et"
+        if name not in file or not file[name].size:
             return []
-        et = np.sort(np.ravel(file["et"][()]))
+        et = np.sort(np.ravel(file[name][()]))
     et = et[np.isfinite(et)]
     return stretches(et) if et.size else []
 

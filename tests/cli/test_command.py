@@ -124,7 +124,7 @@ RUN = ("run", 1, "--instrument", "tally")
     [
         ((*RUN, "--set", "tally.rate.smoth=3"), "no parameter 'tally.rate.smoth'; did you mean tally.rate.smooth"),
         ((*RUN, "--set", "tally.rate.smooth"), "--set tally.rate.smooth: write it as KEY=VALUE"),
-        ((*RUN, "--set", "tally.rate.smooth=wide"), "tally.rate.smooth: could not convert"),
+        ((*RUN, "--set", "tally.rate.smooth=wide"), "tally.rate.smooth: 'wide' is no number"),
         ((*RUN, "--set", "tally.rate.correct=all"), "'all' is not one of dead time, nothing"),
         (("run", 99), "no pass PJ99: the table has PJ0 to PJ76"),
         (("run", 1, "--instrument", "tall"), "no instrument 'tall'; did you mean tally?"),

@@ -255,7 +255,7 @@ def test_calibrate_of_one_file(raw: Path) -> None:
         ("tally.histogram", {}, UsageError, r"tally\.histogram: choose one unit; did you mean .*TLY_00"),
         ("tally.histogram/TLY_007", {}, UsageError, "choose one unit; did you mean .*TLY_00"),
         ("tally.rate", {"parameters": {"smoth": 1}}, UsageError, r"did you mean tally\.rate\.smooth"),
-        ("tally.rate", {"parameters": {"smooth": "wide"}}, UsageError, r"tally\.rate\.smooth: could not convert"),
+        ("tally.rate", {"parameters": {"smooth": "wide"}}, UsageError, r"tally\.rate\.smooth: 'wide' is no number"),
         ("tally.rate", {"context": "mine"}, UsageError, "no calibration context 'mine'"),
         ("tally.rate", {"tables": ["absent.yaml"]}, CalibrationError, r"absent\.yaml: cannot be read"),
         ("tally.rate", {"kernels": "absent"}, Exception, "absent"),

@@ -110,7 +110,7 @@ def test_parameter(raw: Path, store: Path) -> None:
     ("setting", "message"),
     [
         ({"tally.rate.smoth": "1"}, "did you mean tally.rate.smooth"),
-        ({"tally.rate.smooth": "wide"}, "tally.rate.smooth: could not convert"),
+        ({"tally.rate.smooth": "wide"}, "tally.rate.smooth: 'wide' is no number"),
         ({"tally.rate.correct": "all"}, "not one of dead time, nothing"),
     ],
 )

@@ -97,16 +97,23 @@ def _row(path: str | Path, number: int, text: str) -> tuple[float, ...]:
 
 
 def _check(path: str | Path, table: NDArray[np.void], places: list[int]) -> None:
-    """Raise at the first row that cannot be: days go up, the pole is within 2 as, UT1 within 1 s of UTC."""
-    back = np.append(False, np.diff(table["mjd"]) <= 0.0)
+    """Raise at the first row that cannot be: out of order, too far off, or too far from the row before."""
+    days = np.diff(table["mjd"])
+    back = np.append(False, days <= 0.0)
     finite = np.all([np.isfinite(table[name]) for name in COLUMNS], axis=0)
     far = np.hypot(table["pole_x"], table["pole_y"]) > 2000.0
     ut1 = np.abs(table["tai_minus_ut1"] - table["tai_minus_utc"]) > 1.0
+    nutation = np.hypot(table["dpsi"], table["deps"]) > 1000.0
+    # A day is longer or shorter by up to 4 ms, the pole moves by some 4 mas.
+    jump = np.append(False, np.abs(np.diff(table["tai_minus_ut1"])) > 0.01 * days)
+    jump |= np.append(False, np.hypot(np.diff(table["pole_x"]), np.diff(table["pole_y"])) > 20.0 * days)
     for bad, reason in (
         (~finite, "a number that is not finite"),
         (back, "the day is not after the one before"),
         (far, "the pole is more than 2 arcseconds off"),
         (ut1, "UT1 is more than 1 s from UTC"),
+        (nutation, "corrections of nutation of more than 1 arcsecond"),
+        (jump, "pole or UT1 jump by more than the Earth can in that time"),
     ):
         if bad.any():
             raise InputError(path, reason, f"line {places[int(np.argmax(bad))]}")

@@ -102,7 +102,9 @@ _REASONS = (
     "types and lengths of the CHDOs are not those of a recording",
     "bits per sample, sample rate or size differ from the rest of the file",
     "the time tag is no time",
+    "the time tag is more than half a day from the middle one",
 )
+HALF_A_DAY = 43200.0
 
 
 @dataclass
@@ -191,7 +193,11 @@ def _judge(headers: NDArray[np.void]) -> NDArray[np.uint8]:
     """Return 1 + the number of the reason why a unit cannot be used, or 0."""
     data = headers["sfdu_length"].astype(np.int64) + LABEL - HEADER
     verdict = np.zeros(len(headers), np.uint8)
-    verdict[~valid_time(headers["year"], headers["doy"], headers["sec"])] = 3
+    time = mjd_of(headers["year"], headers["doy"]) * 86400.0 + headers["sec"]
+    right = valid_time(headers["year"], headers["doy"], headers["sec"])
+    verdict[~right] = 3
+    if right.any():
+        verdict[right & (np.abs(time - np.median(time[right])) > HALF_A_DAY)] = 4
     # One receiver channel makes a file, so what most units say is what all should.
     setting = np.stack([headers["bits_per_sample"].astype(np.int64), headers["sample_rate"].astype(np.int64), data], 1)
     _, kind, number = np.unique(setting, axis=0, return_inverse=True, return_counts=True)

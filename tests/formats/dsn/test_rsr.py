@@ -141,6 +141,7 @@ DAMAGE = {
     "bits": (2 * UNIT + 68, b"\x08", "differ from the rest", 5),
     "rate": (2 * UNIT + 70, b"\x01", "differ from the rest", 5),
     "time": (2 * UNIT + 80, b"\xff" * 8, "no time", 5),
+    "another year": (2 * UNIT + 76, b"\x08\x34", "half a day", 5),
 }
 
 
