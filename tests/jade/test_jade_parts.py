@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parent))
-from jade_scene import PASS, Loop, electron_rate, field_of, fluxes, ion_masses, scene, tables
+from jade_scene import PASS, Loop, electron_rate, field_of, fluxes, ion_masses, moments_of, scene, tables
 
 from instruments.jade import cells, chain, forward, looks, moments, quality, quicklook, simulate, simulate_tof, tof
 from instruments.jade.schemas import BACKGROUND_KEPT, BY_TABLE, E300, ION_MASSES
@@ -225,6 +225,24 @@ def test_electron_moments_of_a_kappa_distribution(temperature: float) -> None:
     assert found.density[0] == pytest.approx(3.0, rel=3e-3)
     assert found.temperature[0] == pytest.approx(forward.relativistic_temperature(state)[0], rel=3e-3)
     assert moments.spherical(density, edges, np.ones(64, bool), 0.0).density[0] != pytest.approx(3.0, rel=2e-3)
+
+
+@pytest.mark.parametrize("kind", ["electron", "ion"])
+def test_moments_of_noise_alone_are_missing_or_have_errors(loop: Loop, kind: str) -> None:
+    """Less the background, counts of nothing are as often negative as not: a density then hangs on assumptions."""
+    rng = np.random.default_rng(8)
+    flux = loop.products[f"jade.{kind}_flux"].copy()
+    noise = rng.normal(size=(len(flux["et"]), *flux["phase_space_density"].shape[1:]))
+    flux["phase_space_density"] = flux["phase_space_density_random"] * noise
+    found = moments_of(flux, loop.scene)
+    names = [n for n in found if f"{n}_random" in found]
+    assert "temperature" in names
+    gone = np.isnan(found["density"].values)
+    assert 0 < gone.sum() < gone.size
+    for name in names:
+        good = np.isfinite(found[name].values)
+        for component in ("random", "systematic", "structured"):
+            assert np.isfinite(found[f"{name}_{component}"].values[good]).all(), (name, component)
 
 
 # Times of flight
