@@ -124,6 +124,7 @@ def _band(
 def masses(flights: xr.Dataset) -> Figure:
     """Mean rate over flight time and energy, and the flux of each mass through the pass, mean over energies."""
     from matplotlib.colors import LogNorm
+    from matplotlib.ticker import FixedLocator, NullFormatter
 
     figure = blank(6.4)
     spectra, lines = figure.subplots(2, 1, height_ratios=(3, 2))
@@ -135,12 +136,15 @@ def masses(flights: xr.Dataset) -> Figure:
     mesh = spectra.pcolormesh(step_edges(flight), step_edges(energy), image, norm=norm, cmap="viridis", rasterized=True)
     figure.colorbar(mesh, ax=spectra, pad=0.01).set_label("rate  (s$^{-1}$)", fontsize=8)
     spectra.set(xscale="log", yscale="log", xlabel="flight time  (ns)", ylabel="E/q  (V)")
+    spectra.set_xticks([20, 50, 100, 200, 500], ["20", "50", "100", "200", "500"])
+    spectra.xaxis.set_minor_formatter(NullFormatter())
     spectra.set_title("rate, mean over the pass; each trace is a mass per charge", fontsize=9)
     for colour, name, flux in zip(COLOURS, flights.attrs.get("masses", "").split(" (")[0].split(", "), np.moveaxis(
         flights["energy_flux"].values.astype(float), 2, 0), strict=False):  # fmt: skip
         lines.plot(flights["time"].values, mean(flux, 1), color=colour, lw=1.0, label=name)
     lines.set_ylabel(UNIT)
     lines.set_yscale("symlog", linthresh=1e3)
+    lines.yaxis.set_major_locator(FixedLocator([-1e3, 0.0, *(10.0**k for k in range(3, 10))]))
     lines.legend(ncols=4, fontsize=8, frameon=False)
     finish([lines])
     return figure

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from instruments.waves.layout import BURSTS
 from pipeline.dataset.quality import Quality, raised
-from pipeline.figures import BLACK, BLUE, GREEN, ORANGE, blank
+from pipeline.figures import BLACK, BLUE, GREEN, ORANGE, blank, few_ticks
 from pipeline.jupiter import con2020, jrm33
 from pipeline.jupiter.shape import EQUATORIAL_RADIUS
 
@@ -142,6 +142,7 @@ def _spectrum(axis: Axes, spectrum: xr.Dataset, at: int) -> None:
     axis.loglog(frequency, spectrum["psd"].isel(et=at).values, color=BLACK, lw=0.8, label="burst")
     axis.loglog(frequency, spectrum["psd_noise"].isel(et=at).values, color=GREEN, lw=0.8, label="receiver noise")
     axis.set(xlabel="Hz", ylabel=LABELS["e" if "V" in spectrum["psd"].attrs["units"] else "b"])
+    few_ticks(axis.yaxis)
     axis.legend(frameon=False, fontsize=7)
 
 
