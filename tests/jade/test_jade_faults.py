@@ -11,7 +11,8 @@ import pytest
 import xarray as xr
 
 sys.path.insert(0, str(Path(__file__).parent))
-from jade_scene import CLOCK, PASS, electron_rate, ion_logicals, ion_masses, ion_rate, scene
+from jade_scene import electron_rate, ion_logicals, ion_masses, ion_rate
+from loops import CLOCK, PASS, scene
 
 from instruments.jade import INSTRUMENT, layout
 from instruments.jade.raw_write import write_level2, write_level3

@@ -10,18 +10,8 @@ import pytest
 import xarray as xr
 
 sys.path.insert(0, str(Path(__file__).parent))
-from jade_scene import (
-    Loop,
-    electron_rate,
-    field_of,
-    finished,
-    fluxes,
-    ion_logicals,
-    ion_masses,
-    ion_rate,
-    moments_of,
-    tables,
-)
+from jade_scene import electron_rate, fluxes, ion_logicals, ion_masses, ion_rate, moments_of, tables
+from loops import Loop, field_of, finished
 
 from calibration.tables import Table
 from instruments.jade import INSTRUMENT, looks

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parent))
-from jade_scene import PASS, Loop, electron_rate, field_of, fluxes, ion_masses, moments_of, scene, tables
+from jade_scene import electron_rate, fluxes, ion_masses, moments_of, tables
+from loops import PASS, Loop, field_of, scene
 
 from instruments.jade import cells, chain, forward, looks, moments, quality, quicklook, simulate, simulate_tof, tof
 from instruments.jade.schemas import BACKGROUND_KEPT, BY_TABLE, E300, ION_MASSES

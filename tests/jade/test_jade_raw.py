@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from jade_scene import CLOCK, PASS, Loop, called, electron_rate, granules, tables
+from jade_scene import called, electron_rate, granules, tables
+from loops import CLOCK, PASS, Loop
 
 from instruments.jade import INSTRUMENT, archive, chain, layout, level3, level3_write, looks, raw, raw_write
 from instruments.jade.schemas import ELECTRON_RATE, ION_RATE

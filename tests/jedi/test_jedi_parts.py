@@ -11,7 +11,8 @@ import pytest
 import xarray as xr
 
 sys.path.insert(0, str(Path(__file__).parent))
-from jedi_scene import CLOCK, PASS, Loop, finished, made, scaled, scene, tables
+from jedi_scene import made, scaled, tables
+from loops import CLOCK, PASS, Loop, finished, scene
 
 from instruments.jedi import INSTRUMENT, calibrate, chain, layout, spectrograms
 from instruments.jedi.schemas import PENETRATING, ROLLED, SMALL_PIXEL, SMEARED, STATE_UNKNOWN
@@ -207,7 +208,7 @@ def test_without_a_field_there_is_all_but_pitch_angles(loop: Loop) -> None:
 
 
 def test_a_gap_in_the_field_leaves_a_gap_in_pitch_angles(loop: Loop) -> None:
-    from jedi_scene import field_of
+    from loops import field_of
 
     field = field_of(loop.scene)
     keep = np.abs(field["et"].values - PASS.et) > 30.0

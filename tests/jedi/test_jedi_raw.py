@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from jedi_scene import CLOCK, PASS
+from loops import CLOCK, PASS
 
 from instruments.jedi import layout, raw, raw_write
 from pipeline.clock import Span

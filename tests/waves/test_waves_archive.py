@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
-from waves_scene import CLOCK, PASS, Loop, call, finished, granules, read, tables
+from loops import CLOCK, PASS, finished
+from waves_scene import Loop, call, granules, read, tables
 
 from instruments.waves.burst_files import write_bursts
 from instruments.waves.layout import FREQUENCY_B, FREQUENCY_E, frequencies
