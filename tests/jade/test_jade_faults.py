@@ -171,7 +171,7 @@ def test_random_damage_is_refused_or_counted(tmp_path: Path, form: str, suffix: 
         assert np.isfinite(made["et"].values).all()
         assert np.all(np.diff(made["et"].values) >= 0)
         value = made["rate"].values
-        assert np.isfinite(value[np.isfinite(value)]).all()
+        assert not np.isinf(value).any()
         if make is not None and data["et"].size:
             np.testing.assert_array_equal(np.isnan(value), (made["quality"].values & np.uint32(1)) != 0)
     assert all(str(tmp_path) in text and "\n" not in text for text in said)
