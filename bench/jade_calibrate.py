@@ -7,7 +7,6 @@ them. The counts do not matter to the time, so no scene is simulated.
 
 from __future__ import annotations
 
-import resource
 import tempfile
 import time
 from collections.abc import Iterator
@@ -28,6 +27,7 @@ from pipeline.dataset.context import add_context
 from pipeline.geometry import Geometry, make_geometry
 from pipeline.instrument import Granule, ProductType, Step
 from pipeline.passes import get_pass
+from pipeline.runs.monitor import forget_peak, peak_mb
 
 CLOCK = Sclk.default()
 EVERY = 30.0
@@ -35,14 +35,13 @@ TABLES = {p.stem: Table.read(p) for p in INSTRUMENT.tables.glob("*.yaml") if p.s
 
 
 @contextmanager
-def timed(what: str, megabytes: float = 0.0) -> Iterator[None]:
+def timed(what: str) -> Iterator[None]:
+    """Seconds of clock and processor, and peak memory, of what is done inside."""
+    forget_peak()
     start, used = time.perf_counter(), time.process_time()
     yield
-    peak, used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, time.process_time() - used
-    rate = f"{megabytes / used:7.2f} MB/s" if megabytes else ""
-    print(
-        f"{what:24s} {time.perf_counter() - start:7.2f} s {used:7.2f} s of processor {peak:6.0f} MB {rate}", flush=True
-    )
+    seconds, used = time.perf_counter() - start, time.process_time() - used
+    print(f"{what:24s} {seconds:7.1f} s {used:7.1f} s of processor {peak_mb():6.0f} MB", flush=True)
 
 
 def write(folder: Path, span: Span) -> float:
@@ -78,8 +77,8 @@ def made(
             if need.kind == "raw":
                 given.append(INSTRUMENT.format(need.name).read(granules, near, CLOCK))
             elif need.kind == "product":
-                files = sorted(store.glob(f"{need.name}_*.nc"))
-                given.append(cut(files, near) if files else None)
+                path = store / f"{need.name}.nc"
+                given.append(netcdf.open_product(path, near) if path.exists() else None)
             else:
                 given.append({"geometry": geometry, "span": part}.get(need.kind, TABLES.get(need.argument)))
         first = next(d for d in given if isinstance(d, xr.Dataset))
@@ -92,22 +91,9 @@ def made(
             add_context(dataset, product.schema, geometry, CLOCK), product.schema, INSTRUMENT.flags, {}
         )
         check.check(dataset, product.schema, INSTRUMENT.flags)
-        path = store / f"{product.name}_{k:09d}.nc"
+        path = store / f"{k:09d}.nc"
         netcdf.write_segment(path, dataset, product.schema)
         yield path
-
-
-def cut(files: list[Path], span: Span) -> xr.Dataset:
-    """What segment files hold of a span."""
-    parts = []
-    for path in files:
-        dataset = netcdf.open_product(path)
-        inside = np.flatnonzero(span.contains(dataset["et"].values))
-        index = str(dataset["et"].dims[0])
-        if inside.size:
-            parts.append(dataset.isel({index: slice(int(inside[0]), int(inside[-1]) + 1)}).load())
-        dataset.close()
-    return xr.concat(parts, str(parts[0]["et"].dims[0]), combine_attrs="drop") if parts else xr.Dataset()
 
 
 def main() -> None:
@@ -126,15 +112,13 @@ def main() -> None:
                 n: [f.open(p, CLOCK) for p in labels if f.open(p, CLOCK).format == n]
                 for n, f in forms.items()
             }  # fmt: skip
-        with timed("all", size):
-            for product in INSTRUMENT.products:
-                steps = [s for s in INSTRUMENT.steps_for(product.name) if s.raw is None or s.raw in forms]
-                with timed(product.name):
-                    written = sum(
-                        p.stat().st_size
-                        for p in made(steps[0], product, granules.get(steps[0].raw or "", []), geometry, span, store)
-                    )
-                print(f"{'':24s} {written / 1e6:.0f} MB in the files")
+        for product in INSTRUMENT.products:
+            step = next(s for s in INSTRUMENT.steps_for(product.name) if s.raw is None or s.raw in forms)
+            path = store / f"{product.name}.nc"
+            with timed(product.name):
+                segments = list(made(step, product, granules.get(step.raw or "", []), geometry, span, store))
+                netcdf.assemble(path, segments, product.schema, {})
+            print(f"{'':24s} {len(segments)} segments, {path.stat().st_size / 1e6:.0f} MB", flush=True)
 
 
 if __name__ == "__main__":

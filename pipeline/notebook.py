@@ -120,7 +120,7 @@ def _only_product(session: Session, kind: str, unit: str, source: Path) -> xr.Da
         raise UsageError(f"{kind}/{unit}: choose one unit; {choice}" if unit else f"{kind}: choose one unit; {choice}")
     if chosen[0]["status"] != "made":
         raise InputError(source, chosen[0]["reason"] or f"{kind} is {chosen[0]['status']}")
-    return netcdf.open_product(Path(chosen[0]["path"]))
+    return netcdf.open_product(Path(chosen[0]["path"])).load()  # the store is gone when this returns
 
 
 def _pass_of_source(source: Path, inputs: Iterable[str | Path]) -> int:

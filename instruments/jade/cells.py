@@ -103,7 +103,8 @@ def maxwellian(found: Moments, cells: Cells, look: looks.IonLooks) -> Array:
 def corrected(found: Moments, cells: Cells, look: looks.IonLooks, used: Array) -> Moments:
     """Moments less what the grid and the cut do to a Maxwellian of the same moments: one step of iteration."""
     there = cells.sums(maxwellian(found, cells, look) * used)
-    ratio = np.clip(found.density / there.density, 0.5, 2.0)
+    ratio = np.divide(found.density, there.density, out=np.ones(there.density.shape), where=there.density > 0)
+    ratio = np.clip(ratio, 0.5, 2.0)
     trace = found.temperature / np.maximum(there.temperature, 1e-9)
     return Moments(
         found.density * ratio,

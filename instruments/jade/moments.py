@@ -59,7 +59,9 @@ def electron_moments(
     single = anode_errors(found, known, mode)
     coverage = (good & used[None, :, None]).sum(axis=(1, 2)) / max(1, int(used.sum()) * density.shape[2])
     quality = np.bitwise_or.reduce(flux["quality"].values & np.uint32(KEPT), axis=(1, 2))
-    missing = ~(found.density > 0) | (((number > 0) & used).sum(axis=1) < used.sum() / 2)
+    # A density that is positive by one of the assumptions only has no temperature that its errors could be told of.
+    missing = ~np.all([each.density > 0 for each in (found, bare, *others)], axis=0)
+    missing |= ((number > 0) & used).sum(axis=1) < used.sum() / 2
     quality |= flag(missing, Quality.MISSING) | flag(coverage < COVERED, PARTIAL.mask)
     data: dict[str, tuple[tuple[str, ...], NDArray[np.generic]]] = {"quality": (("et",), quality)}
     for name in ("density", "pressure", "temperature"):

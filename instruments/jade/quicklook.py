@@ -29,7 +29,7 @@ UNIT = "DEF  (cm$^{-2}$ s$^{-1}$ sr$^{-1}$)"
 def electrons(flux: xr.Dataset) -> Figure:
     """Differential energy flux over energy, mean over looks, of all records and of closest approach."""
     figure, axes = panels(1, 3.2)
-    energy = flux["energy_per_charge"].values[0].astype(float)
+    energy = flux["energy_per_charge"][0].values.astype(float)
     values = mean(good(flux, "energy_flux"), 2)[:, np.argsort(energy)]
     spectrogram(axes[0], flux, values, step_edges(energy), UNIT, "energy  (eV)")
     axes[0].set_yscale("log")
@@ -48,7 +48,7 @@ def pitch(flux: xr.Dataset) -> Figure:
         axes[0].text(0.5, 0.5, "no magnetic field: no pitch angles", transform=axes[0].transAxes, ha="center")
         return figure
     values, angle = good(flux, "energy_flux"), flux["pitch_angle"].values.astype(float)
-    energy = flux["energy_per_charge"].values[0].astype(float)
+    energy = flux["energy_per_charge"][0].values.astype(float)
     order = np.argsort(energy)
     figure, axes = panels(PANELS)
     for panel, band in zip(axes, np.array_split(order, PANELS), strict=True):
@@ -67,7 +67,7 @@ def ions(flux: xr.Dataset) -> Figure:
     """Differential energy flux of each species over energy per charge, mean over looks."""
     kinds = np.unique(flux["species"].values)
     figure, axes = panels(kinds.size)
-    energy = flux["energy_per_charge"].values[0].astype(float)
+    energy = flux["energy_per_charge"][0].values.astype(float)
     for panel, kind in zip(axes, kinds, strict=True):
         own = flux.isel(record=flux["species"].values == kind)
         own["quality"].attrs = flux["quality"].attrs
@@ -124,10 +124,11 @@ def _band(
 def masses(flights: xr.Dataset) -> Figure:
     """Mean rate over flight time and energy, and the flux of each mass through the pass, mean over energies."""
     from matplotlib.colors import LogNorm
+    from matplotlib.ticker import FixedLocator, NullFormatter
 
     figure = blank(6.4)
     spectra, lines = figure.subplots(2, 1, height_ratios=(3, 2))
-    energy, flight = (flights[n].values[0].astype(float) for n in ("energy_per_charge", "flight_time"))
+    energy, flight = (flights[n][0].values.astype(float) for n in ("energy_per_charge", "flight_time"))
     order = np.argsort(energy)
     image = np.ma.masked_less_equal(np.nan_to_num(mean(good(flights, "rate"), 0)[order]), 0.0)
     high = float(image.max()) if image.count() else 1e-3
@@ -135,12 +136,15 @@ def masses(flights: xr.Dataset) -> Figure:
     mesh = spectra.pcolormesh(step_edges(flight), step_edges(energy), image, norm=norm, cmap="viridis", rasterized=True)
     figure.colorbar(mesh, ax=spectra, pad=0.01).set_label("rate  (s$^{-1}$)", fontsize=8)
     spectra.set(xscale="log", yscale="log", xlabel="flight time  (ns)", ylabel="E/q  (V)")
+    spectra.set_xticks([20, 50, 100, 200, 500], ["20", "50", "100", "200", "500"])
+    spectra.xaxis.set_minor_formatter(NullFormatter())
     spectra.set_title("rate, mean over the pass; each trace is a mass per charge", fontsize=9)
     for colour, name, flux in zip(COLOURS, flights.attrs.get("masses", "").split(" (")[0].split(", "), np.moveaxis(
         flights["energy_flux"].values.astype(float), 2, 0), strict=False):  # fmt: skip
         lines.plot(flights["time"].values, mean(flux, 1), color=colour, lw=1.0, label=name)
     lines.set_ylabel(UNIT)
     lines.set_yscale("symlog", linthresh=1e3)
+    lines.yaxis.set_major_locator(FixedLocator([-1e3, 0.0, *(10.0**k for k in range(3, 10))]))
     lines.legend(ncols=4, fontsize=8, frameon=False)
     finish([lines])
     return figure

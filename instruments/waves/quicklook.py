@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from instruments.waves.layout import BURSTS
 from pipeline.dataset.quality import Quality, raised
-from pipeline.figures import BLACK, BLUE, GREEN, ORANGE, blank
+from pipeline.figures import BLACK, BLUE, GREEN, ORANGE, blank, few_ticks
 from pipeline.jupiter import con2020, jrm33
 from pipeline.jupiter.shape import EQUATORIAL_RADIUS
 
@@ -125,8 +125,8 @@ def _gyrofrequency(survey: xr.Dataset) -> tuple[NDArray[np.datetime64], Array]:
 
 
 def _waveform(axis: Axes, waveform: xr.Dataset, at: int) -> None:
-    value = waveform["waveform"].values[at].astype(float)
-    bits = waveform["quality"].values[at]
+    value = waveform["waveform"].isel(et=at).values.astype(float)
+    bits = waveform["quality"].isel(et=at).values
     milliseconds = 1e3 * waveform["sample_time"].values
     inner = ~raised(bits, Quality.EDGE | Quality.MISSING)
     unit = waveform["waveform"].attrs["units"]
@@ -139,9 +139,10 @@ def _waveform(axis: Axes, waveform: xr.Dataset, at: int) -> None:
 def _spectrum(axis: Axes, spectrum: xr.Dataset, at: int) -> None:
     at = min(at, spectrum.sizes["et"] - 1)
     frequency = spectrum["frequency"].values
-    axis.loglog(frequency, spectrum["psd"].values[at], color=BLACK, lw=0.8, label="burst")
-    axis.loglog(frequency, spectrum["psd_noise"].values[at], color=GREEN, lw=0.8, label="receiver noise")
+    axis.loglog(frequency, spectrum["psd"].isel(et=at).values, color=BLACK, lw=0.8, label="burst")
+    axis.loglog(frequency, spectrum["psd_noise"].isel(et=at).values, color=GREEN, lw=0.8, label="receiver noise")
     axis.set(xlabel="Hz", ylabel=LABELS["e" if "V" in spectrum["psd"].attrs["units"] else "b"])
+    few_ticks(axis.yaxis)
     axis.legend(frameon=False, fontsize=7)
 
 

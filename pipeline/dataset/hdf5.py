@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,12 +11,18 @@ from typing import Any
 import h5py
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
+from xarray.backends import BackendArray
+from xarray.core import indexing
 
 from pipeline.errors import PerijoveError, StoreError
+from pipeline.formats.state import file_state
 
 TIME_ATTRS = {"units": "nanoseconds since 2000-01-01 00:00:00", "calendar": "standard"}
 EPOCH = np.datetime64("2000-01-01T00:00:00", "ns")
 HIDDEN = {"CLASS", "NAME", "DIMENSION_LIST", "REFERENCE_LIST"}
+# Bytes of a variable above which it is read when it is used.
+LARGE = 8 << 20
 
 
 @contextmanager
@@ -62,13 +69,56 @@ def attributes_of(part: h5py.File | h5py.Dataset) -> dict[str, Any]:
     return attrs
 
 
-def decode(part: h5py.Dataset, rows: Mapping[str, slice]) -> xr.Variable:
-    """A variable in memory, of these rows along those dimensions."""
-    dims = dims_of(part)
-    values = (part.asstr() if part.dtype.kind == "O" else part)[tuple(rows.get(d, slice(None)) for d in dims)]
+def described(part: h5py.Dataset) -> tuple[tuple[str, ...], np.dtype[Any], dict[str, Any]]:
+    """Dimensions, type in memory (of text: object) and attributes of a variable."""
     attrs = attributes_of(part)
     attrs.pop("coordinates", None)
-    if attrs.items() >= TIME_ATTRS.items():
-        values = EPOCH + np.asarray(values).astype("timedelta64[ns]")
-        attrs = {name: value for name, value in attrs.items() if name not in TIME_ATTRS}
-    return xr.Variable(dims, values, attrs)
+    if _holds_times(part):
+        return dims_of(part), EPOCH.dtype, {name: value for name, value in attrs.items() if name not in TIME_ATTRS}
+    return dims_of(part), np.dtype(object) if part.dtype.kind == "O" else part.dtype, attrs
+
+
+def decode(part: h5py.Dataset, key: tuple[Any, ...]) -> NDArray[Any]:
+    """What is meant by the values stored there."""
+    values = (part.asstr() if part.dtype.kind == "O" else part)[key]
+    return np.asarray(EPOCH + np.asarray(values).astype("timedelta64[ns]") if _holds_times(part) else values)
+
+
+def _holds_times(part: h5py.Dataset) -> bool:
+    return part.dtype.kind == "i" and all(part.attrs.get(name) == value for name, value in TIME_ATTRS.items())
+
+
+# Variables
+
+
+def variable_of(part: h5py.Dataset, rows: Mapping[str, slice]) -> xr.Variable:
+    """A variable, of these rows along those dimensions: in memory, or if it is large read when it is used."""
+    dims, dtype, attrs = described(part)
+    key = tuple(rows.get(d, slice(None)) for d in dims)
+    lengths = (len(range(*k.indices(n))) for k, n in zip(key, part.shape, strict=True))
+    if dtype.kind == "O" or math.prod(lengths) * dtype.itemsize <= LARGE:
+        return xr.Variable(dims, decode(part, key), attrs)
+    array = indexing.LazilyIndexedArray(FileArray(part, dtype))[indexing.BasicIndexer(key)]
+    return xr.Variable(dims, indexing.MemoryCachedArray(indexing.CopyOnWriteArray(array)), attrs)
+
+
+class FileArray(BackendArray):
+    """A variable of a file of which what is used is read when it is used, as xarray's backends give theirs.
+
+    The file is opened for each read: a dataset can be sent to other processes and leaves no file open.
+    """
+
+    def __init__(self, part: h5py.Dataset, dtype: np.dtype[Any]) -> None:
+        self.path, self.name = Path(part.file.filename).absolute(), part.name
+        self.shape, self.dtype = part.shape, dtype
+        self.state = file_state(self.path)
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
+        return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.BASIC, self._read)
+
+    def _read(self, key: tuple[Any, ...]) -> NDArray[Any]:
+        with readable(self.path):
+            if file_state(self.path) != self.state:
+                raise StoreError(f"{self.path}: has changed since it was opened")
+            with h5py.File(self.path) as file:
+                return decode(file[self.name], key)

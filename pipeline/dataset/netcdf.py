@@ -34,9 +34,9 @@ from pipeline.dataset.hdf5 import (
     TIME_ATTRS,
     attributes_of,
     coordinates_of,
-    decode,
     dims_of,
     readable,
+    variable_of,
     variables_of,
 )
 from pipeline.dataset.schema import Schema
@@ -307,7 +307,7 @@ def _flush(
 
 
 def open_product(path: Path, span: Span | None = None) -> xr.Dataset:
-    """A product, in memory.
+    """A product; its large variables are read when they are used, and only what is used of them.
 
     Parameters
     ----------
@@ -316,14 +316,15 @@ def open_product(path: Path, span: Span | None = None) -> xr.Dataset:
     Raises
     ------
     StoreError
-        if the file is not there, or is none that this project wrote, or is damaged.
+        if the file is not there, or is none that this project wrote, or is damaged; of large variables when they are
+        used, and also if the file has changed since.
     """
     with readable(path), h5py.File(path) as file:
         rows: dict[str, slice] = {}
         if span is not None and "et" in file:
             start, stop = np.searchsorted(file["et"][()], [span.start, span.stop])
             rows[dims_of(file["et"])[0]] = slice(int(start), int(stop))
-        variables = {name: decode(part, rows) for name, part in variables_of(file).items()}
+        variables = {name: variable_of(part, rows) for name, part in variables_of(file).items()}
         attrs = attributes_of(file)
         attrs.pop("coordinates", None)
         return xr.Dataset(variables, attrs=attrs).set_coords(coordinates_of(file))

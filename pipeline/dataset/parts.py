@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from pipeline.dataset.hdf5 import TIME_ATTRS, attributes_of, coordinates_of, decode, dims_of, readable, variables_of
+from pipeline.dataset.hdf5 import attributes_of, coordinates_of, decode, described, readable, variables_of
 
 
 @dataclass(frozen=True)
@@ -87,16 +87,10 @@ def ends(path: Path) -> tuple[float, float] | None:
 
 
 def _part(name: str, part: h5py.Dataset, named: set[str]) -> Part:
-    dims, attrs = dims_of(part), attributes_of(part)
-    attrs.pop("coordinates", None)
-    dtype = np.dtype(object) if part.dtype.kind == "O" else part.dtype
-    if attrs.items() >= TIME_ATTRS.items():
-        dtype = np.dtype("datetime64[ns]")
-        attrs = {n: v for n, v in attrs.items() if n not in TIME_ATTRS}
+    dims, dtype, attrs = described(part)
 
     def read(start: int, stop: int) -> NDArray[Any]:
-        rows = {dims[0]: slice(start, stop)} if dims else {}
-        return np.asarray(decode(part, rows).values)
+        return decode(part, (slice(start, stop),) if dims else ())
 
     rows = part.chunks[0] if part.chunks else 1
     return Part(name, dims, part.shape, dtype, attrs, name in named or name in dims, read, rows)

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from pipeline.figures import blank
+from pipeline.figures import blank, few_ticks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,6 +62,7 @@ def spectrogram(axes: Axes, flux: xr.Dataset, values: Array, y: Array, unit: str
     mesh = axes.pcolormesh(times, y, np.ma.masked_invalid(grid.T), norm=norm, cmap="viridis", rasterized=True)
     bar = axes.figure.colorbar(mesh, ax=axes, pad=0.01)
     bar.set_label(unit, fontsize=8)
+    few_ticks(bar.ax.yaxis)
     axes.xaxis_date()
     axes.set_ylabel(label)
 

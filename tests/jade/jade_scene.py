@@ -2,38 +2,21 @@
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
+from loops import CLOCK, Loop, Tables, field_of, tables_of
 
 from calibration.tables import Table
 from instruments.jade import INSTRUMENT, calibrate, flux, ion_moments, moments, raw, tof
-from pipeline.clock import Sclk, Span
-from pipeline.dataset import check
+from pipeline.clock import Span
 from pipeline.instrument import Granule
-from pipeline.passes import get_pass
 from pipeline.scene import Scene
-
-CLOCK = Sclk.default()
-PASS = get_pass(1)
-Tables = dict[str, Table]
-
-
-@cache
-def _tables() -> Tables:
-    return {p.stem: Table.read(p) for p in INSTRUMENT.tables.glob("*.yaml") if p.stem != "context"}
 
 
 def tables(**changed: Table) -> Tables:
-    return {**_tables(), **changed}
-
-
-def scene(start: float, stop: float) -> Scene:
-    """A stretch of PJ1 between seconds from closest approach."""
-    return Scene(PASS, Span(PASS.et + start, PASS.et + stop), "demo", 0)
+    return {**tables_of("jade"), **changed}
 
 
 def called(function, known: Tables, **inputs):
@@ -41,16 +24,6 @@ def called(function, known: Tables, **inputs):
     needs = function.__perijove_step__.needs
     chosen = {n.argument: known[n.name.split(".", 1)[1]] for n in needs if n.kind == "table"}
     return function(**chosen, **inputs)
-
-
-def field_of(where: Scene) -> xr.Dataset:
-    """The scene's field as mag.field_1s would give it."""
-    et = np.arange(np.floor(where.span.start), np.ceil(where.span.stop)) + 0.5
-    b = where.magnetic_field(et)
-    return xr.Dataset(
-        {"b_j2000": (("et", "xyz"), b), "b_j2000_systematic": (("et", "xyz"), 1e-3 * np.abs(b) + 1.0)},
-        coords={"et": et},
-    )
 
 
 def electron_rate(data: xr.Dataset, where: Scene, known: Tables | None = None, span: Span | None = None, **parameters):
@@ -86,22 +59,6 @@ def moments_of(found: xr.Dataset, where: Scene, known: Tables | None = None, **p
         step = ion_moments.ion_moments
         return called(step, known or tables(), flux=found, geometry=where.geometry, **parameters)
     return called(moments.electron_moments, known or tables(), flux=found, **parameters)
-
-
-def finished(dataset: xr.Dataset, product: str) -> xr.Dataset:
-    """As the core finishes it, but for the record coordinates."""
-    schema = INSTRUMENT.product(product).schema
-    return check.finish(dataset, schema, INSTRUMENT.flags, {"product": f"{product}/PJ01"})
-
-
-class Loop(NamedTuple):
-    """A simulated stretch of a pass: raw data, truth, and the products made of it."""
-
-    scene: Scene
-    folder: Path
-    raw: dict[str, xr.Dataset]
-    truth: dict[str, xr.Dataset]
-    products: dict[str, xr.Dataset]
 
 
 def granules(folder: Path, kind: str) -> list[Granule]:

@@ -11,7 +11,8 @@ import pytest
 import xarray as xr
 
 sys.path.insert(0, str(Path(__file__).parent))
-from jade_scene import CLOCK, PASS, electron_rate, ion_logicals, ion_masses, ion_rate, scene
+from jade_scene import electron_rate, ion_logicals, ion_masses, ion_rate
+from loops import CLOCK, PASS, scene
 
 from instruments.jade import INSTRUMENT, layout
 from instruments.jade.raw_write import write_level2, write_level3
@@ -170,7 +171,7 @@ def test_random_damage_is_refused_or_counted(tmp_path: Path, form: str, suffix: 
         assert np.isfinite(made["et"].values).all()
         assert np.all(np.diff(made["et"].values) >= 0)
         value = made["rate"].values
-        assert np.isfinite(value[np.isfinite(value)]).all()
+        assert not np.isinf(value).any()
         if make is not None and data["et"].size:
             np.testing.assert_array_equal(np.isnan(value), (made["quality"].values & np.uint32(1)) != 0)
     assert all(str(tmp_path) in text and "\n" not in text for text in said)

@@ -10,18 +10,10 @@ import pytest
 import xarray as xr
 
 sys.path.insert(0, str(Path(__file__).parent))
-from jade_scene import (
-    Loop,
-    electron_rate,
-    field_of,
-    finished,
-    fluxes,
-    ion_logicals,
-    ion_masses,
-    ion_rate,
-    moments_of,
-    tables,
-)
+sys.path.insert(0, str(Path(__file__).parents[1] / "mag"))
+import mag_scene
+from jade_scene import electron_rate, fluxes, ion_logicals, ion_masses, ion_rate, moments_of, tables
+from loops import Loop, field_of, finished, scene
 
 from calibration.tables import Table
 from instruments.jade import INSTRUMENT, looks
@@ -74,6 +66,25 @@ def test_planted_moments_come_back_under_ram_flow_and_potential(loop: Loop) -> N
     fast = electron["mode"].values == looks.HRS
     for name, limit in (("density", 0.03), ("temperature", 0.05)):
         assert abs(float((electron[name].values[fast] / known[name].values[fast]).mean()) - 1.0) < limit
+
+
+@pytest.mark.parametrize("kind", ["electron", "ion"])
+def test_pitch_angles_by_the_measured_field_are_those_of_the_true_one(
+    loop: Loop, kind: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """MAG's own simulated telemetry, calibrated to 1 s means, gives pitch angles within their uncertainty."""
+    near = scene(-100.0, 60.0)
+    measured = mag_scene.looped(near, tmp_path_factory.mktemp("mag"))
+    field = mag_scene.mean_of(measured.field, near, 1.0)
+    found = fluxes(loop.products[f"jade.{kind}_rate"], loop.scene, field)
+    inside = near.span.pad(-2.0).contains(found["et"].values)
+    own = loop.products[f"jade.{kind}_flux"]["pitch_angle"].values
+    off = np.abs(found["pitch_angle"].values - own)[inside]
+    pulls = off / found["pitch_angle_systematic"].values[inside]
+    good = np.isfinite(own[inside])
+    assert np.isfinite(pulls[good]).mean() > 0.97
+    assert (pulls[good & np.isfinite(pulls)] <= 3.0).mean() > 0.95
+    assert 1e-4 < np.nanmax(off) < 1.0
 
 
 def test_pitch_angles_by_a_wrong_field_of_known_error_stay_within_it(loop: Loop) -> None:

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from jade_scene import CLOCK, PASS, Loop, called, electron_rate, granules, tables
+from jade_scene import called, electron_rate, granules, tables
+from loops import CLOCK, PASS, Loop
 
 from instruments.jade import INSTRUMENT, archive, chain, layout, level3, level3_write, looks, raw, raw_write
 from instruments.jade.schemas import ELECTRON_RATE, ION_RATE
@@ -71,6 +72,20 @@ def test_electrons_are_read_as_written(tmp_path: Path) -> None:
     np.testing.assert_allclose(found["et"].values, START + 0.5, atol=2e-5)
     part = raw.read_electrons([granule], Span(START[2], START[4]), CLOCK)
     np.testing.assert_array_equal(part["code"].values, data[2:4])
+
+
+def test_a_record_is_read_by_its_label_alone(tmp_path: Path) -> None:
+    """Objects in the reverse order and of wider types, as another version of the archive may have them."""
+    path = hrs(tmp_path / "one", DATA=RNG.integers(0, 256, (6, 64, 51)), ISSUES=np.arange(6, dtype=np.uint32))
+    _, columns, _ = raw.open_table(path)
+    wide = {"u1": "<u2", "<u2": "<u4", "i1": "<i2"}
+    objects = {n: (wide.get(t, t), shape) for n, (t, shape) in reversed(layout.level2("HRS_ELC_ALL").items())}
+    other = raw_write.write_product(
+        tmp_path / "other", path.stem, objects, {n: columns[n] for n in objects}, 6, raw_write.LEVEL_2, {}
+    )
+    assert other.with_suffix(".DAT").stat().st_size == 6 * layout.row_bytes(objects)
+    one, two = (raw.read_electrons([raw.open_level2(p, CLOCK)], None, CLOCK) for p in (path, other))
+    assert one.equals(two)
 
 
 def test_times_by_the_comments_of_a_big_clock_step(tmp_path: Path) -> None:
@@ -157,11 +172,14 @@ def test_times_of_flight_and_logicals_are_read_as_written(tmp_path: Path, kind: 
 # Level 3
 
 
-@pytest.mark.parametrize(("kind", "version"), list(layout.RECORD_BYTES))
-def test_record_sizes_are_the_archives(kind: str, version: int) -> None:
+@pytest.mark.parametrize(
+    ("kind", "version", "size"),
+    [("LRS_ION_ANY", 2, 259_872), ("LRS_ELC_ANY", 3, 160_036), ("HLS_ION_LOG", 4, 45_120)],
+)
+def test_record_sizes_are_the_archives(kind: str, version: int, size: int) -> None:
     """259 872 bytes of ions in V02, data from byte 289, energies from byte 80 161 on; 160 036 of electrons in V03."""
     objects = layout.level3(kind, version)
-    assert layout.row_bytes(objects) == layout.RECORD_BYTES[kind, version]
+    assert layout.row_bytes(objects) == layout.RECORD_BYTES[kind, version] == size
     names = list(objects)
     before = {n: layout.row_bytes({k: objects[k] for k in names[: names.index(n)]}) for n in names}
     assert before["PACKET_SPECIES"] == 65

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from jedi_scene import Loop, looped, scene
+sys.path.insert(0, str(Path(__file__).parents[1] / "shared"))
+from jedi_scene import looped
+from loops import Loop, scene
 
 
 @pytest.fixture(scope="session")

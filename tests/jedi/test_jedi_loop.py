@@ -14,7 +14,8 @@ from scipy.optimize import curve_fit
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "mag"))
 import mag_scene
-from jedi_scene import CLOCK, KINDS, PASS, Loop, field_of, finished, granules, made, scaled, tables
+from jedi_scene import KINDS, granules, made, scaled, tables
+from loops import CLOCK, PASS, Loop, field_of, finished
 
 from instruments.jedi import INSTRUMENT, layout, raw, simulate
 from pipeline.clock import Span
@@ -165,7 +166,8 @@ def test_a_halved_uncertainty_is_noticed(loop: Loop) -> None:
 
 
 def test_a_lower_gain_state_taken_for_the_higher_is_noticed(tmp_path: Path) -> None:
-    from jedi_scene import looped, scene
+    from jedi_scene import looped
+    from loops import scene
 
     late = looped(scene(500.0, 700.0), tmp_path)
     data = late.raw["jedi.ions"]

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from jedi_scene import CLOCK, PASS
+from loops import CLOCK, PASS
 
 from instruments.jedi import layout, raw, raw_write
 from pipeline.clock import Span
@@ -117,6 +117,25 @@ def test_tables_are_read_as_written(tmp_path: Path, kind: str) -> None:
     )  # fmt: skip
     for suffix in (".TAB", ".LBL"):
         assert again.with_suffix(suffix).read_bytes() == path.with_suffix(suffix).read_bytes()
+
+
+def test_columns_may_stand_elsewhere(tmp_path: Path) -> None:
+    """By label and format file alone: every column but the first three bytes further on."""
+    path = written(tmp_path)
+    before, size = read(path), layout.row_bytes("HIERSESP")
+    structure = next(path.parent.glob("*.FMT"))
+    text = structure.read_text("ascii")
+    starts = sorted(int(m) for m in re.findall(r"START_BYTE\s*= (\d+)", text))
+    at = starts[1]
+    moved = re.sub(r"(START_BYTE\s*= )(\d+)", lambda m: m[1] + str(int(m[2]) + 3 * (int(m[2]) >= at)), text)
+    structure.write_text(moved, "ascii")
+    data = path.with_suffix(".TAB").read_bytes()
+    rows = [data[k : k + size] for k in range(0, len(data), size)]
+    path.with_suffix(".TAB").write_bytes(b"".join(r[: at - 1] + b"   " + r[at - 1 :] for r in rows))
+    replaced(f"= {size}", f"= {size + 3}")(path)
+    signed(path)
+    after = read(path)
+    assert after.equals(before)
 
 
 def test_units_come_in_order_of_time(tmp_path: Path) -> None:

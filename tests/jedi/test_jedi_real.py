@@ -10,7 +10,8 @@ import pytest
 import xarray as xr
 
 sys.path.insert(0, str(Path(__file__).parent))
-from jedi_scene import PASS, tables
+from jedi_scene import tables
+from loops import PASS
 
 from pipeline.formats.das2 import read_das2
 from pipeline.scene.energetic import SPECTRA, mean_intensity

@@ -17,6 +17,7 @@ from core_fixtures import START, environment, run, statuses, write_dark, write_f
 import perijove
 from calibration.tables import Table
 from pipeline.clock import Span, parse_utc
+from pipeline.dataset import hdf5
 from pipeline.errors import CalibrationError, InputError, StoreError, UsageError
 from pipeline.files import file_sha256
 from pipeline.passes import get_pass
@@ -169,6 +170,13 @@ def test_same_bytes_both_ways(raw: Path, store: Path, scratch: Path) -> None:
     path = Store(store).find(DOSE)
     assert file_sha256(Store(scratch / "store").find(DOSE)) == file_sha256(path)
     xr.testing.assert_identical(made, perijove.open_product(DOSE, store=store))
+
+
+def test_what_is_calibrated_needs_no_file(raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hdf5, "LARGE", 0)
+    made = perijove.calibrate(raw, "tally.rate")
+    assert np.isfinite(made["rate"].values).any()
+    assert len(made.load()["rate_random"]) == made.sizes["et"]
 
 
 def test_same_bytes_both_ways_with_everything_changed(raw: Path, tmp_path: Path, scratch: Path) -> None:

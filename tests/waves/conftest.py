@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from waves_scene import Loop, looped, scene
+sys.path.insert(0, str(Path(__file__).parents[1] / "shared"))
+from loops import scene
+from waves_scene import Loop, looped
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
-from waves_scene import CLOCK, PASS, Loop, call, finished, granules, read, tables
+from loops import CLOCK, PASS, finished
+from waves_scene import Loop, call, granules, read, tables
 
 from instruments.waves.burst_files import write_bursts
 from instruments.waves.layout import FREQUENCY_B, FREQUENCY_E, frequencies
@@ -163,10 +164,10 @@ def captures(magnetic: bool) -> xr.Dataset:
 
 
 @pytest.mark.parametrize("magnetic", [False, True])
-@pytest.mark.parametrize("length", [24_652, 24_908])
-def test_burst_records_round_trip(tmp_path: Path, magnetic: bool, length: int) -> None:
+@pytest.mark.parametrize(("length", "form"), [(24_652, "REC"), (24_908, "BIN"), (24_908, "UNC_REC")])
+def test_burst_records_round_trip(tmp_path: Path, magnetic: bool, length: int, form: str) -> None:
     given = captures(magnetic)
-    name = f"WAV_2016240T120000_{'B' if magnetic else 'E'}_REC_V02"
+    name = f"WAV_2016240T120000_{'B' if magnetic else 'E'}_{form}_V02".replace("_UNC", "UNC")
     write_bursts(tmp_path / f"{name}.LBL", given, CLOCK, length)
     assert (tmp_path / f"{name}.DAT").stat().st_size == 4 * length
     found = read(tmp_path, "waves.rec")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import xarray as xr
+from loops import finished
 from scipy import signal
-from waves_scene import call, finished, tables
+from waves_scene import call, tables
 
 from instruments.waves import bursts, simulate
 from instruments.waves.calibrate import WINDOW, WINDOW_POWER

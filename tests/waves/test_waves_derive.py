@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from waves_scene import call, finished, read, tables
+from loops import finished
+from waves_scene import call, read, tables
 
 from instruments.waves import derive
 from instruments.waves.derive import UNIT, Pairs, cells, fit, left_out, predicted, read_pairs, structure

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
-from waves_scene import CLOCK, Loop, call, granules, step_named
+from loops import CLOCK
+from waves_scene import Loop, call, granules, step_named
 
 from instruments.waves import INSTRUMENT
 from instruments.waves.burst_files import write_bursts

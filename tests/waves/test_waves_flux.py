@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import xarray as xr
-from waves_scene import Loop, call, finished
+from loops import finished
+from waves_scene import Loop, call
 
 from instruments.waves.schemas import SPIN_KEPT
 from pipeline.dataset.quality import Quality

@@ -10,7 +10,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import xarray as xr
-from waves_scene import Loop, scene, tables
+from loops import scene
+from waves_scene import Loop, tables
 
 from calibration.tables import Table
 from instruments.waves import INSTRUMENT, calibrate, simulate, transfer

@@ -8,7 +8,8 @@ import warnings
 import numpy as np
 import pytest
 import xarray as xr
-from waves_scene import CLOCK, Loop
+from loops import CLOCK
+from waves_scene import Loop
 
 from instruments.waves import INSTRUMENT
 from pipeline.dataset.context import add_context

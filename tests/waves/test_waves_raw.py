@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
-from waves_scene import CLOCK, Loop, granules, read
+from loops import CLOCK
+from waves_scene import Loop, granules, read
 
 from instruments.waves import raw
 from instruments.waves.housekeeping import COLUMNS, RECORD, read_housekeeping, write_housekeeping

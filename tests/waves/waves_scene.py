@@ -9,26 +9,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
+from loops import CLOCK, finished, tables_of
 
 from calibration.tables import Table
 from instruments.waves import INSTRUMENT
-from pipeline.clock import Sclk, Span
-from pipeline.dataset import check
+from pipeline.clock import Span
 from pipeline.errors import InputError
 from pipeline.instrument import Granule, Step
-from pipeline.passes import get_pass
 from pipeline.scene import Scene
-
-CLOCK = Sclk.default()
-PASS = get_pass(1)
 
 
 def tables() -> dict[str, Table]:
-    return {p.stem: Table.read(p) for p in INSTRUMENT.tables.glob("*.yaml") if p.stem != "context"}
-
-
-def scene(start: float, stop: float) -> Scene:
-    return Scene(PASS, Span(PASS.et + start, PASS.et + stop), "demo", 0)
+    return tables_of("waves")
 
 
 def step_named(name: str) -> Step:
@@ -58,11 +50,6 @@ def call(name: str, given: dict[str, Any], known: dict[str, Table] | None = None
         for n in step.needs
     ]
     return step.function(*arguments, **parameters)
-
-
-def finished(dataset: xr.Dataset, product: str) -> xr.Dataset:
-    schema = INSTRUMENT.product(product).schema
-    return check.finish(dataset, schema, INSTRUMENT.flags, {"product": f"{product}/PJ01"})
 
 
 class Loop(NamedTuple):
