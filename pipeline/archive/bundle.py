@@ -119,6 +119,9 @@ class Bundle:
             raise StoreError(f"two products would be called {lid}")
         place = self.root / collection / folder
         files = write(place)
+        twice = [w.path.name for w in files if w.path.relative_to(self.root) in self.digests]
+        if twice:
+            raise StoreError(f"two files of {collection} would be called {', '.join(twice)}")
         self.digests |= {w.path.relative_to(self.root): w.md5 for w in files}
         version = self._label(place / f"{name}.xml", lid, files, lambda history: label(lid, history, files))
         self.members[collection][lid] = version

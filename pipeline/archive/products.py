@@ -25,6 +25,7 @@ from pipeline.archive.label import (
     text_area,
 )
 from pipeline.archive.layout import Object, Written, lay_out, write_bytes, write_objects
+from pipeline.archive.originals import Original, originals_of
 from pipeline.archive.supplement import supplement
 from pipeline.archive.xml import Element, make, short
 from pipeline.dataset import netcdf
@@ -41,12 +42,13 @@ ABOUT = "Attributes, dimensions and provenance of the dataset that the other fil
 
 @dataclass
 class Lids:
-    """Identifiers of what is in the bundle already: raw data by granule, tables by hash, products by key."""
+    """Identifiers of what is in the bundle: raw data by granule and by file, tables by hash, products by key."""
 
     documents: list[str]
     raw: dict[str, str] = field(default_factory=dict)
     tables: dict[str, str] = field(default_factory=dict)
     products: dict[str, str] = field(default_factory=dict)
+    originals: dict[Path, str] = field(default_factory=dict)
     geometry: str | None = None
 
     def of(self, attrs: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -107,16 +109,22 @@ def raw(bundle: Bundle, source: Source, granule: Granule, lids: Lids) -> str:
     found = form.read([granule], None, clock_of(kernels))
     files = "; ".join(f"{p.name} (SHA-256 {source.store.sha256(p)})" for p in granule.files.values())
     name = slug(f"{granule.format.split('.')[1]}_{granule.id}")
+    elsewhere = sorted({lids.originals[p] for p in granule.files.values() if p in lids.originals})
+    own = [o for o in originals_of(granule.files) if o.path not in lids.originals]
     described = _Described(
         bundle,
         title=f"{form.title}: {granule.id}",
         level="Raw" if form.level == "raw" else "Calibrated",
         times=_utc_ends(granule),
-        comment=f"Decoded from the mission's own files: {files}.",
-        references=[(d, "data_to_document") for d in lids.documents],
-    )
+        comment=f"Decoded from the mission's own files, which stand beside as they came: {files}.",
+        references=[*((lid, "data_to_raw_product") for lid in elsewhere),
+                    *((d, "data_to_document") for d in lids.documents)],
+        originals=own,
+    )  # fmt: skip
     told = {"granule": granule.id, "raw_format": granule.format}
-    return described.add("data_raw", source.pass_name, name, parts_of(found), {**found.attrs, **told})
+    lid = described.add("data_raw", source.pass_name, name, parts_of(found), {**found.attrs, **told})
+    lids.originals |= {o.path: lid for o in own}
+    return lid
 
 
 def _utc_ends(granule: Granule) -> tuple[str, str]:
@@ -163,6 +171,7 @@ class _Described:
     times: tuple[str, str] | None = None
     kernels: Sequence[str] = ()
     inputs: Sequence[str] = ()
+    originals: Sequence[Original] = ()
 
     def add(self, collection: str, folder: str, name: str, parts: Sequence[Part], attrs: Mapping[str, Any]) -> str:
         """Write it; returns its identifier."""
@@ -170,7 +179,7 @@ class _Described:
         objects = lay_out(parts, subject.pds4.axes)
 
         def label(lid: str, history: History, files: list[Written]) -> Element:
-            data, text = files
+            data, text, *originals = files
             return make(
                 "Product_Observational",
                 identification(lid, subject.title(self.title), "Product_Observational", history),
@@ -188,17 +197,24 @@ class _Described:
                 references(self.references),
                 make("File_Area_Observational", file_of(data, subject.date), *objects_of(data, subject.pds4)),
                 text_area("File_Area_Observational_Supplemental", text, subject.date, "attributes", ABOUT),
+                *(o.area(w, subject.date, subject.pds4) for o, w in zip(self.originals, originals, strict=True)),
             )
 
-        return self.bundle.add(collection, folder, name, _writer(name, objects, parts, attrs), label)
+        write = _writer(name, objects, parts, attrs, self.originals)
+        return self.bundle.add(collection, folder, name, write, label)
 
 
 def _writer(
-    name: str, objects: Sequence[Object], parts: Sequence[Part], attrs: Mapping[str, Any]
+    name: str,
+    objects: Sequence[Object],
+    parts: Sequence[Part],
+    attrs: Mapping[str, Any],
+    originals: Sequence[Original] = (),
 ) -> Callable[[Path], list[Written]]:
     def write(folder: Path) -> list[Written]:
         data = write_objects(folder / f"{name}.dat", objects)
-        return [data, write_bytes(folder / f"{name}.json", supplement(parts, attrs))]
+        text = write_bytes(folder / f"{name}.json", supplement(parts, attrs))
+        return [data, text, *(o.write(folder) for o in originals)]
 
     return write
 
