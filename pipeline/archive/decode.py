@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from calibration.tables import Table as CalibrationTable
 from pipeline import registry
 from pipeline.archive import originals
+from pipeline.archive.content import out_of_range
 from pipeline.archive.findings import Finding
 from pipeline.archive.labels import Label, ObjectEntry
 from pipeline.archive.layout import Stored, stored_as
@@ -70,6 +71,8 @@ class Decoder:
         found |= _original_texts(label)
         self.tally.objects += len(found)
         self.tally.bytes += sum(e.size or 0 for e in entries.values())
+        for name, data in found.items():
+            yield from _ranges(label, entries.get(name), data)
         with self._origin(label) as parts:
             if parts is None:
                 for name, data in found.items():
@@ -220,6 +223,18 @@ def _same(label: Label, element: etree._Element, stored: Stored, values: NDArray
             advice = f"correct offset and data_type ({stored.pds4_type}), or restore the file"
             yield Finding(label.path, line, "values", text, advice)
             return
+
+
+def _ranges(label: Label, entry: ObjectEntry | None, data: NDArray[Any]) -> Iterator[Finding]:
+    """Numbers of an array, or of the fields of a table, outside the range that the label states."""
+    if entry is None:
+        return
+    if data.dtype.names is None:
+        yield from out_of_range(label, entry.element, data)
+        return
+    for one in entry.element.iter("{*}Field_Binary", "{*}Field_Character", "{*}Field_Delimited"):
+        if one.find("{*}Field_Statistics") is not None or one.find("{*}Special_Constants") is not None:
+            yield from out_of_range(label, one, data[_field(data, label.text("{*}name", one))])
 
 
 def _line_of(label: Label, element: etree._Element, name: str) -> int | None:

@@ -9,7 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from lxml import etree
+from numpy.typing import NDArray
 
 from pipeline.archive.xml import XSI
 from pipeline.errors import InputError
@@ -146,6 +148,21 @@ class Label:
             "{*}Record_Character/{*}record_length", element
         )
         return int(length) * int(self.text("{*}records", element)) if length.isdigit() else None
+
+
+def fields_of(label: Label, record: etree._Element) -> Iterator[tuple[etree._Element, NDArray[np.int64]]]:
+    """Fields of a record or group, with the bytes at which each begins: one, or as many as its groups repeat it."""
+    for column in record:
+        kind = etree.QName(column).localname if isinstance(column.tag, str) else ""
+        at = label.text("{*}group_location" if kind.startswith("Group_") else "{*}field_location", column)
+        first = np.array([int(at or 1) - 1])
+        if kind.startswith("Group_Field"):
+            count = int(label.text("{*}repetitions", column) or 1)
+            step = int(label.text("{*}group_length", column) or 0) // max(1, count)
+            for field, inner in fields_of(label, column):
+                yield field, np.add.outer(first + step * np.arange(count), inner).ravel()
+        elif kind.startswith("Field_"):
+            yield column, first
 
 
 def width_of(data_type: str) -> int | None:

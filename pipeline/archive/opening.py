@@ -13,7 +13,7 @@ import xarray as xr
 from lxml import etree
 from numpy.typing import NDArray
 
-from pipeline.archive.labels import FileEntry, Label, ObjectEntry
+from pipeline.archive.labels import FileEntry, Label, ObjectEntry, fields_of
 from pipeline.archive.layout import TIME_TYPE
 from pipeline.archive.supplement import unpacked
 from pipeline.errors import InputError
@@ -116,17 +116,12 @@ def _fields(label: Label, one: ObjectEntry, file: Path) -> Iterator[tuple[str, x
     length, records = int(label.text("{*}record_length", record)), int(label.text("{*}records", one.element))
     rows = np.frombuffer(_bytes(label, one, file), np.uint8).reshape(records, length)
     dim = one.name.removeprefix("table_")
-    for column in record if record is not None else ():
-        group = etree.QName(column).localname == "Group_Field_Binary"
-        field = column.find("{*}Field_Binary") if group else column
-        if field is None or etree.QName(field).localname != "Field_Binary":
-            continue
-        count = int(label.text("{*}repetitions", column)) if group else 1
+    for field, starts in fields_of(label, record) if record is not None else ():
         dtype = number_type(label, field)
-        at = int(label.text("{*}group_location" if group else "{*}field_location", column)) - 1
-        values = np.ascontiguousarray(rows[:, at : at + count * dtype.itemsize]).view(dtype)
+        values = np.ascontiguousarray(rows[:, np.add.outer(starts, np.arange(dtype.itemsize)).ravel()]).view(dtype)
+        grouped = field.getparent() is not record
         name = label.text("{*}name", field)
-        values = _native(label, field, values if group else values[:, 0])
+        values = _native(label, field, values if grouped else values[:, 0])
         yield name, xr.Variable((dim, f"{name}_element")[: values.ndim], values, _told(label, field, field))
 
 
