@@ -54,13 +54,18 @@ class Lids:
     def of(self, attrs: Mapping[str, Any]) -> list[tuple[str, str]]:
         """References to what a product was made from, with their type; other instruments' are in their own bundles."""
         recipe = recipe_of(attrs)
-        pairs = [(self.raw[g], "data_to_raw_product") for g in recipe["raw"] if g in self.raw]
+        pairs = [_to_granule(self.raw[g]) for g in recipe["raw"] if g in self.raw]
         pairs += [(self.tables[d], "data_to_calibration_product") for d in tables_of(attrs) if d in self.tables]
         keys = [k for key in recipe["inputs"].values() for k in (key.values() if isinstance(key, dict) else [key])]
         pairs += [(self.products[k], "data_to_calibrated_product") for k in keys if k in self.products]
         if recipe.get("geometry") and self.geometry:
             pairs.append((self.geometry, "data_to_geometry"))
         return pairs
+
+
+def _to_granule(lid: str) -> tuple[str, str]:
+    """Reference to a granule that was read: a raw one, or a calibrated one of the mission's archive."""
+    return lid, "data_to_raw_product" if ":data_raw:" in lid else "data_to_calibrated_product"
 
 
 def recipe_of(attrs: Mapping[str, Any]) -> dict[str, Any]:
@@ -103,7 +108,7 @@ def dataset(bundle: Bundle, source: Source, product: dict[str, Any], lids: Lids)
 
 
 def raw(bundle: Bundle, source: Source, granule: Granule, lids: Lids) -> str:
-    """A raw granule, decoded as its reader decodes it."""
+    """A granule that was read, decoded as its reader decodes it, and its files as they came."""
     kernels = Path(source.record["kernels"]) if source.record["kernels"] else None
     form = source.instrument.format(granule.format)
     found = form.read([granule], None, clock_of(kernels))
@@ -117,12 +122,12 @@ def raw(bundle: Bundle, source: Source, granule: Granule, lids: Lids) -> str:
         level="Raw" if form.level == "raw" else "Calibrated",
         times=_utc_ends(granule),
         comment=f"Decoded from the mission's own files, which stand beside as they came: {files}.",
-        references=[*((lid, "data_to_raw_product") for lid in elsewhere),
-                    *((d, "data_to_document") for d in lids.documents)],
+        references=[*map(_to_granule, elsewhere), *((d, "data_to_document") for d in lids.documents)],
         originals=own,
-    )  # fmt: skip
+    )
     told = {"granule": granule.id, "raw_format": granule.format}
-    lid = described.add("data_raw", source.pass_name, name, parts_of(found), {**found.attrs, **told})
+    collection = "data_raw" if form.level == "raw" else "data_calibrated"
+    lid = described.add(collection, source.pass_name, name, parts_of(found), {**found.attrs, **told})
     lids.originals |= {o.path: lid for o in own}
     return lid
 

@@ -64,8 +64,8 @@ def short(text: str, limit: int = 255) -> str:
 
 
 def number(value: float) -> str:
-    """A number that reads back exactly."""
-    text = repr(float(value))
+    """A number in the shortest decimal that reads back exactly, in its own precision."""
+    text = repr(float(str(value)))
     return text[:-2] if text.endswith(".0") else text
 
 
