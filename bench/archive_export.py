@@ -74,6 +74,21 @@ def apart(function: Any, *arguments: Any) -> Any:
     return result
 
 
+def remember(store: Path, answer: Any) -> None:
+    """Open the raw granules, as the run did: the store remembers them while neither they nor the code change."""
+    from pipeline import registry
+    from pipeline.runs.discover import discover
+    from pipeline.runs.granules import Opener
+    from pipeline.runs.run import clock_of
+    from pipeline.runs.store import Store
+
+    opened = Store(store).prepare()
+    run = opened.run(None)
+    opener = Opener(opened, clock_of(Path(run["kernels"]) if run["kernels"] else None))
+    instruments = [registry.load(name) for name in sorted({p["instrument"] for p in run["products"]})]
+    answer.put(len(discover(Path(run["raw"]), instruments, run["pass"], opener).granules))
+
+
 def floor(store: Path, out: Path, answer: Any) -> None:
     """Times of inflating, and of copying with MD5."""
     from pipeline.archive.layout import BLOCK as PIECE
@@ -130,6 +145,7 @@ def main() -> None:
     store, schemas = Path(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) > 2 else None
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as scratch:
         folder = Path(scratch)
+        apart(remember, store)
         seconds, memory, bundles = apart(export, store, folder / "data", False)
         size = sum(b["bytes"] for b in bundles)
         print(f"{len(bundles)} bundles, {sum(b['products'] for b in bundles)} products, {size / 1e6:.1f} MB")

@@ -13,7 +13,7 @@ from lxml import etree
 from numpy.typing import NDArray
 
 from pipeline.archive.findings import Finding
-from pipeline.archive.labels import Label, ObjectEntry, fields_of
+from pipeline.archive.labels import MOST_FIELDS, Label, ObjectEntry, fields_of
 from pipeline.archive.schemas import Schemas
 
 ENDS = {"carriage-return line-feed": b"\r\n", "line-feed": b"\n"}
@@ -37,12 +37,20 @@ def check_contents(label: Label, schemas: Schemas) -> Iterator[Finding]:
             end = one.offset + (one.size if one.size is not None else path.stat().st_size - one.offset)
             if end > path.stat().st_size:
                 continue
-            if one.kind == "Stream_Text":
-                yield from _text(label, one, path, end)
-            elif one.kind in ("Table_Delimited", "Inventory"):
-                yield from _delimited(label, one, path, end, schemas)
-            elif one.kind in ("Table_Character", "Table_Binary"):
-                yield from _fixed(label, one, path, schemas)
+            try:
+                yield from _object(label, one, path, end, schemas)
+            except (ValueError, LookupError, csv.Error) as error:
+                text = f"{one.kind} {one.name} cannot be understood: {error}"
+                yield Finding(label.path, label.line(one.element), "definition", text, "correct its numbers")
+
+
+def _object(label: Label, one: ObjectEntry, path: Path, end: int, schemas: Schemas) -> Iterator[Finding]:
+    if one.kind == "Stream_Text":
+        yield from _text(label, one, path, end)
+    elif one.kind in ("Table_Delimited", "Inventory"):
+        yield from _delimited(label, one, path, end, schemas)
+    elif one.kind in ("Table_Character", "Table_Binary"):
+        yield from _fixed(label, one, path, schemas)
 
 
 def _bytes(path: Path, start: int, end: int) -> bytes:
@@ -96,7 +104,7 @@ def _delimited(label: Label, one: ObjectEntry, path: Path, end: int, schemas: Sc
         if len(values) != len(fields):
             text = f"record {number} has {len(values)} fields, the label describes {len(fields)}"
             yield Finding(path, number, "record", text, "correct the file or the label")
-        if longest.isdigit() and len(row.encode()) + 2 > int(longest):
+        if longest.isdecimal() and len(row.encode()) + 2 > int(longest):
             text = f"record {number} has {len(row.encode()) + 2} bytes, more than {longest}"
             yield Finding(path, number, "record", text, "correct maximum_record_length")
     good = [values for values in split if len(values) == len(fields)]
@@ -104,7 +112,7 @@ def _delimited(label: Label, one: ObjectEntry, path: Path, end: int, schemas: Sc
         column = [values[at] for values in good]
         widest = label.text("{*}maximum_field_length", field)
         for number, value in enumerate(column, 1):
-            if widest.isdigit() and len(value.encode()) > int(widest):
+            if widest.isdecimal() and len(value.encode()) > int(widest):
                 text = f"{label.text('{*}name', field)} has {len(value.encode())} bytes, more than {widest}"
                 yield Finding(path, number, "field", text, "correct maximum_field_length")
         yield from _values(label, field, column, 1, schemas)
@@ -116,7 +124,10 @@ def _repeated(label: Label, record: etree._Element) -> list[etree._Element]:
     for column in record:
         kind = etree.QName(column).localname if isinstance(column.tag, str) else ""
         if kind == "Group_Field_Delimited":
-            found += _repeated(label, column) * int(label.text("{*}repetitions", column) or 1)
+            count = int(label.text("{*}repetitions", column) or 1)
+            if count > MOST_FIELDS:
+                raise ValueError(f"{count} repetitions")
+            found += _repeated(label, column) * count
         elif kind == "Field_Delimited":
             found.append(column)
     return found

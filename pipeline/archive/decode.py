@@ -233,8 +233,9 @@ def _ranges(label: Label, entry: ObjectEntry | None, data: NDArray[Any]) -> Iter
         yield from out_of_range(label, entry.element, data)
         return
     for one in entry.element.iter("{*}Field_Binary", "{*}Field_Character", "{*}Field_Delimited"):
-        if one.find("{*}Field_Statistics") is not None or one.find("{*}Special_Constants") is not None:
-            yield from out_of_range(label, one, data[_field(data, label.text("{*}name", one))])
+        name = label.text("{*}name", one)
+        if name in _variables(entry.name, data):
+            yield from out_of_range(label, one, data[_field(data, name)])
 
 
 def _line_of(label: Label, element: etree._Element, name: str) -> int | None:

@@ -19,7 +19,11 @@ def check_definitions(label: Label) -> Iterator[Finding]:
     yield from _of_the_label(label)
     yield from _local_identifiers(label)
     for record in label.root.iter("{*}Record_Binary", "{*}Record_Character"):
-        yield from _fields(label, record)
+        try:
+            yield from _fields(label, record)
+        except ValueError as error:
+            text = f"the record cannot be understood: {error}"
+            yield Finding(label.path, label.line(record), "definition", text, "correct its numbers")
 
 
 def _of_the_label(label: Label) -> Iterator[Finding]:
@@ -56,16 +60,16 @@ def _local_identifiers(label: Label) -> Iterator[Finding]:
 def _fields(label: Label, record: etree._Element) -> Iterator[Finding]:
     """Fields lie in the record, one after the other, and are as long as their type."""
     stated = label.text("{*}record_length", record)
-    length = int(stated) if stated.isdigit() else None
+    length = int(stated) if stated.isdecimal() else None
     for group in record.iter("{*}Group_Field_Binary", "{*}Group_Field_Character"):
         size, count = (label.text(f"{{*}}{n}", group) for n in ("group_length", "repetitions"))
-        if size.isdigit() and count.isdigit() and int(size) % max(1, int(count)):
+        if size.isdecimal() and count.isdecimal() and int(size) % max(1, int(count)):
             text = f"group of {size} bytes does not divide into {count} repetitions"
             yield Finding(label.path, label.line(group), "field", text, "correct group_length or repetitions")
     spans: list[tuple[int, int, str]] = []
     for field, starts in fields_of(label, record):
         name, size = label.text("{*}name", field), label.text("{*}field_length", field)
-        if not size.isdigit() or not len(starts):
+        if not size.isdecimal() or not len(starts):
             continue
         width = width_of(label.text("{*}data_type", field))
         if width is not None and width != int(size):

@@ -36,6 +36,13 @@ def open_product(path: Path) -> xr.Dataset:
         if the label holds no array or binary table, or its file does not hold what it says.
     """
     label = Label.read(path)
+    try:
+        return _opened(path, label)
+    except (ValueError, TypeError, LookupError, OverflowError, MemoryError) as error:
+        raise InputError(path, f"does not fit its data: {error}") from error
+
+
+def _opened(path: Path, label: Label) -> xr.Dataset:
     variables: dict[str, xr.Variable] = {}
     about: dict[str, Any] = {}
     for entry in label.files:

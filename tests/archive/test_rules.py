@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -14,8 +18,11 @@ from pipeline.archive.content import check_contents
 from pipeline.archive.decode import Decoder
 from pipeline.archive.definitions import check_definitions
 from pipeline.archive.files import check_files
+from pipeline.archive.integrity import check_integrity
 from pipeline.archive.labels import Label
+from pipeline.archive.opening import open_product
 from pipeline.archive.schemas import Schemas
+from pipeline.errors import InputError
 
 HEAD = """<?xml version="1.0" encoding="{encoding}"?>
 <{kind} xmlns="http://pds.nasa.gov/pds4/pds/v1" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"
@@ -212,3 +219,33 @@ def test_times_of_a_binary_table_are_of_their_type(
     assert findings
     assert "2016-08-37T" in findings[0]["text"]
     assert "ASCII_Date_Time_YMD_UTC" in findings[0]["text"]
+
+
+def test_no_damaged_label_stops_the_checker(bundle: Path, schemas: Path, tmp_path: Path) -> None:
+    """Texts of elements replaced by what nobody means: whatever is found, checking and opening come to an end."""
+    dictionaries, random = Schemas(schemas), Random(0)
+    sources = sorted((bundle / "data_calibrated" / "pj01").glob("*.xml")) + sorted(bundle.rglob("collection*.xml"))
+    told = 0
+    for number in range(60):
+        source = random.choice(sources)
+        content, folder = source.read_text(), tmp_path / f"n{number}"
+        folder.mkdir()
+        for entry in Label.read(source).files:
+            shutil.copy(source.parent / entry.name, folder / entry.name)
+        spots = list(re.finditer(r">([^<>\n]+)<", content))
+        for spot in sorted(random.sample(spots, random.choice([1, 2, 5])), key=lambda m: -m.start()):
+            new = random.choice(["x", "", "-1", "0", "9" * 20, "1.5", "3", "²", f"{spot[1]}1", spot[1][:-1], "::"])
+            content = content[: spot.start(1)] + new + content[spot.end(1) :]
+        (folder / source.name).write_text(content)
+        one = Label.read(folder / source.name)
+        findings = [
+            *check_definitions(one),
+            *check_contents(one, dictionaries),
+            *check_files(folder, [one]),
+            *check_integrity(folder, [one]),
+            *Decoder(None).check(one),
+        ]
+        told += any(f.path == one.path for f in findings)
+        with contextlib.suppress(InputError):
+            open_product(one.path)
+    assert told > 30
