@@ -174,7 +174,10 @@ def _restored(path: Path, found: dict[str, xr.Variable], about: dict[str, Any]) 
         elif name not in found:
             raise InputError(path, f"describes no {name}, which the text beside it names")
         else:
-            values = found[name].values.reshape(shape).astype(dtype, copy=False)
+            values = found[name].values.reshape(shape)
+            if values.dtype.kind != ("u" if dtype.kind == "b" else dtype.kind):
+                raise InputError(path, f"{name} is stored as {values.dtype}, the text beside it says {dtype}")
+            values = values.astype(dtype, copy=False)
         plain = str(values[()]) if text and not shape else values
         variables[name] = xr.Variable(dims, plain, unpacked(told["attributes"]))
         if told["coordinate"]:
