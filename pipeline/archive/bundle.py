@@ -27,7 +27,7 @@ from pipeline.errors import InputError, StoreError
 
 # Collection to its type, the end of the reference type of a member entry, processing levels, and what it holds.
 COLLECTIONS: dict[str, tuple[str, str, tuple[str, ...], str]] = {
-    "data_raw": ("Data", "data", ("Raw",), "Raw data as telemetered, decoded; nothing is corrected."),
+    "data_raw": ("Data", "data", ("Raw",), "Raw data as they came, and decoded; nothing is corrected."),
     "data_calibrated": ("Data", "data", ("Calibrated",), "Calibrated data with uncertainties and quality flags."),
     "data_derived": ("Data", "data", ("Derived",), "Data derived from the calibrated data."),
     "calibration": ("Calibration", "calibration", ("Calibrated",), "The calibration tables that were read."),
@@ -94,6 +94,8 @@ class Bundle:
     previous: dict[str, Previous] = field(default_factory=dict)
     members: dict[str, dict[str, str]] = field(default_factory=dict)
     digests: dict[Path, str] = field(default_factory=dict)
+    _dictionaries: set[str] = field(default_factory=set)
+    _times: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def lid(self, collection: str, name: str = "") -> str:
         """Identifier of a collection or of a product in it."""
@@ -119,6 +121,9 @@ class Bundle:
             raise StoreError(f"two products would be called {lid}")
         place = self.root / collection / folder
         files = write(place)
+        twice = [w.path.name for w in files if w.path.relative_to(self.root) in self.digests]
+        if twice:
+            raise StoreError(f"two files of {collection} would be called {', '.join(twice)}")
         self.digests |= {w.path.relative_to(self.root): w.md5 for w in files}
         version = self._label(place / f"{name}.xml", lid, files, lambda history: label(lid, history, files))
         self.members[collection][lid] = version
@@ -154,6 +159,7 @@ class Bundle:
     def close(self, title: str, readme: str) -> None:
         """Write collections, readme and the bundle's label."""
         entries = []
+        self._look()
         for collection in COLLECTIONS:
             rows = [("P", f"{lid}::{v}") for lid, v in sorted(self.members.get(collection, {}).items())]
             rows += self._secondary(collection)
@@ -174,7 +180,7 @@ class Bundle:
             known = context.registered()
             return [("S", f"{lid}::{known[lid].version}") for lid in sorted(self._used_contexts())]
         if collection == "xml_schema":
-            return [("S", f"{SCHEMA_PRODUCTS}:{prefix}-xml_schema") for prefix in sorted(self._used_dictionaries())]
+            return [("S", f"{SCHEMA_PRODUCTS}:{prefix}-xml_schema") for prefix in sorted(self._dictionaries)]
         return []
 
     def _used_contexts(self) -> set[str]:
@@ -182,12 +188,19 @@ class Bundle:
         used = {context.INVESTIGATION, context.HOST, *(context.target(t).lid for t in subject.pds4.targets)}
         return used | ({subject.registered.lid} if subject.registered else set())
 
-    def _used_dictionaries(self) -> set[str]:
+    def _look(self) -> None:
+        """Note what the labels of the products keep to, and of what times they are: other passes' are among them."""
         namespaces = {namespace: prefix for prefix, (namespace, _) in DICTIONARIES.items()}
-        used: set[str] = set()
-        for label in self.root.rglob("*.xml"):
-            used.update(etree.parse(label).getroot().nsmap.values())
-        return {namespaces[n] for n in used if n in namespaces} | {"pds"}
+        self._dictionaries = {"pds"}
+        self._times = {}
+        for path in self.root.rglob("*.xml"):
+            root = etree.parse(path).getroot()
+            self._dictionaries |= {namespaces[n] for n in root.nsmap.values() if n in namespaces}
+            collection = path.relative_to(self.root).parts[0]
+            start, stop = (root.findtext(f".//{{*}}Time_Coordinates/{{*}}{n}_date_time") for n in ("start", "stop"))
+            for key in (collection, "") if collection.startswith("data_") else (collection,):
+                first, last = self._times.get(key, (start, stop))
+                self._times[key] = min(first, start), max(last, stop)
 
     def _collection(self, collection: str, rows: list[tuple[str, str]], title: str) -> tuple[str, str]:
         place = self.root / collection
@@ -212,7 +225,14 @@ class Bundle:
             identification(
                 lid, subject.title(f"{title}: {text[:-1]}"), "Product_Collection", history, citation(subject, text)
             ),
-            circumstances("Context_Area", subject, "collection", purpose=_purpose(collection), levels=levels),
+            circumstances(
+                "Context_Area",
+                subject,
+                "collection",
+                purpose=_purpose(collection),
+                levels=levels,
+                times=self._times.get(collection),
+            ),
             make("Collection", make("collection_type", kind), make("description", subject.said(text))),
             make("File_Area_Inventory", file_of(written, subject.date), _inventory(records)),
         )
@@ -226,7 +246,7 @@ class Bundle:
         return make(
             "Product_Bundle",
             identification(lid, subject.title(title), "Product_Bundle", history, citation(subject, text)),
-            circumstances("Context_Area", subject, "bundle", levels=levels),
+            circumstances("Context_Area", subject, "bundle", levels=levels, times=self._times.get("")),
             make("Bundle", make("bundle_type", "Archive"), make("description", subject.said(text))),
             text_area("File_Area_Text", readme, subject.date, "readme", "What is in this bundle."),
             *(

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pipeline.archive.content import check_contents
 from pipeline.archive.decode import Decoder
+from pipeline.archive.definitions import check_definitions
 from pipeline.archive.files import check_files, check_manifest, check_names
 from pipeline.archive.findings import Finding
 from pipeline.archive.integrity import check_integrity
@@ -77,6 +79,8 @@ def _bundle(bundle: Path, paths: list[Path], schemas: Schemas, decoder: Decoder)
     yield from check_manifest(bundle)
     yield from check_integrity(bundle, labels)
     for label in labels:
+        yield from check_definitions(label)
+        yield from check_contents(label, schemas)
         yield from _by_dictionaries(label, schemas)
         yield from decoder.check(label)
 

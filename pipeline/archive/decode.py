@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from calibration.tables import Table as CalibrationTable
 from pipeline import registry
+from pipeline.archive import originals
+from pipeline.archive.content import out_of_range
 from pipeline.archive.findings import Finding
 from pipeline.archive.labels import Label, ObjectEntry
 from pipeline.archive.layout import Stored, stored_as
@@ -57,7 +59,7 @@ class Decoder:
 
     def check(self, label: Label) -> Iterator[Finding]:
         """Findings of one label."""
-        entries = {e.name: e for f in label.files for e in f.objects if e.kind.startswith(READABLE)}
+        entries = {e.name: e for f in label.files for e in f.objects if _readable(e)}
         if not entries or any(not (label.path.parent / f.name).is_file() for f in label.files):
             return
         try:
@@ -66,8 +68,11 @@ class Decoder:
             text = f"pds4_tools cannot read it: {' '.join(str(error).split()) or type(error).__name__}"
             yield Finding(label.path, None, "unreadable", text, "correct offsets, sizes and data types")
             return
+        found |= _original_texts(label)
         self.tally.objects += len(found)
         self.tally.bytes += sum(e.size or 0 for e in entries.values())
+        for name, data in found.items():
+            yield from _ranges(label, entries.get(name), data)
         with self._origin(label) as parts:
             if parts is None:
                 for name, data in found.items():
@@ -106,7 +111,7 @@ class Decoder:
             path = self.store.root / "tables" / f"{attrs['hash']}.yaml"
             yield parts_of(table_dataset(CalibrationTable.read(path))) if path.is_file() else None
         elif "granule" in attrs:
-            yield self._granule(str(attrs["granule"]), str(attrs["raw_format"]))
+            yield self._granule(label, str(attrs["granule"]), str(attrs["raw_format"]))
         elif "geometry" in attrs:
             path = self.store.root / str(attrs["geometry"])
             if not path.is_file():
@@ -128,8 +133,8 @@ class Decoder:
         with open_parts(path) as (parts, _):
             yield parts
 
-    def _granule(self, name: str, format_name: str) -> list[Part] | None:
-        """A raw granule read again, where raw data of a run still are there."""
+    def _granule(self, label: Label, name: str, format_name: str) -> list[Part] | None:
+        """A raw granule read again, and its files as they came, where raw data of a run still are there."""
         instrument = registry.load(format_name.split(".")[0])
         if instrument.name not in self._raw:
             self._raw[instrument.name] = self._granules(instrument)
@@ -137,7 +142,9 @@ class Decoder:
         if known is None:
             return None
         granule, clock = known
-        return parts_of(instrument.format(format_name).read([granule], None, clock))
+        there = {e.name for f in label.files for e in f.objects}
+        files = [o.part() for o in originals.originals_of(granule.files) if o.identifier in there]
+        return [*parts_of(instrument.format(format_name).read([granule], None, clock)), *files]
 
     def _granules(self, instrument: Instrument) -> dict[tuple[str, str], tuple[Granule, Sclk]]:
         """Granules in the raw folders of all runs, the newest run's first."""
@@ -162,6 +169,20 @@ def _read(path: Path) -> dict[str, Any]:
         if structure.is_array() or structure.is_table():
             found[str(structure.meta_data.get("local_identifier") or structure.id)] = structure.data
     return found
+
+
+def _readable(entry: ObjectEntry) -> bool:
+    return entry.kind.startswith(READABLE) or entry.name.startswith(originals.PREFIX)
+
+
+def _original_texts(label: Label) -> dict[str, NDArray[np.uint8]]:
+    """Bytes of the files that came as text, which pds4_tools does not read."""
+    return {
+        e.name: np.fromfile(label.path.parent / f.name, np.uint8)
+        for f in label.files
+        for e in f.objects
+        if e.kind == "Stream_Text" and _readable(e)
+    }
 
 
 def _variables(name: str, data: NDArray[Any]) -> list[str]:
@@ -202,6 +223,19 @@ def _same(label: Label, element: etree._Element, stored: Stored, values: NDArray
             advice = f"correct offset and data_type ({stored.pds4_type}), or restore the file"
             yield Finding(label.path, line, "values", text, advice)
             return
+
+
+def _ranges(label: Label, entry: ObjectEntry | None, data: NDArray[Any]) -> Iterator[Finding]:
+    """Numbers of an array, or of the fields of a table, outside the range that the label states."""
+    if entry is None:
+        return
+    if data.dtype.names is None:
+        yield from out_of_range(label, entry.element, data)
+        return
+    for one in entry.element.iter("{*}Field_Binary", "{*}Field_Character", "{*}Field_Delimited"):
+        name = label.text("{*}name", one)
+        if name in _variables(entry.name, data):
+            yield from out_of_range(label, one, data[_field(data, name)])
 
 
 def _line_of(label: Label, element: etree._Element, name: str) -> int | None:

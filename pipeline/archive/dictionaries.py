@@ -87,9 +87,7 @@ def _imaging(arrays: Sequence[Array], parts: Mapping[str, Part], pds4: Pds4) -> 
     shown = list(dict.fromkeys(str(f) for f in filters.whole().ravel())) if filters is not None else []
     if not pictures or not (len(times) == 1 or shown):
         return
-    duration = (
-        make("img:exposure_duration", xml.number(round(float(times[0]), 9)), unit="s") if len(times) == 1 else None
-    )
+    duration = make("img:exposure_duration", xml.number(times[0]), unit="s") if len(times) == 1 else None
     yield make(
         "img:Imaging",
         *(_local([p.name], "imaging_parameters_to_image_object") for p in pictures),

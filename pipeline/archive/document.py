@@ -25,7 +25,8 @@ def guide(instrument: Instrument) -> str:
                 "Every product is a label (.xml), its data (.dat) and a text (.json). The label describes every byte "
                 "of the data; a PDS4 reader needs nothing else. The text holds what PDS4 has no words for: the "
                 "attributes of the dataset and its variables, and under attributes.recipe what it was made from. The "
-                "function open_product of the software perijove reads the three back into one xarray dataset."
+                "function open_product of the software perijove reads the three back into one xarray dataset. "
+                "Beside raw data stand the mission's own files as they came, described as texts or arrays of bytes."
             ),
             "",
             *_wrapped(
@@ -35,7 +36,7 @@ def guide(instrument: Instrument) -> str:
             ),
             "",
             *_wrapped(
-                f"{TDB} UTC stands beside it. A number that is missing is {MISSING:.0f} (-2 to the power 100). "
+                f"{TDB} UTC stands beside it. A number that is missing is -2 to the power 100, {MISSING:.7g}. "
                 "Uncertainties are one sigma: x_random is independent between samples, x_systematic common to all, "
                 "x_structured correlated over a length that the text states; a relative one says so. "
                 "Quality variables hold bits; the good samples are those with no bit set, or only bits that tell of "
@@ -66,7 +67,9 @@ def _product(product: ProductType) -> Iterator[str]:
     for entry in stored(product.schema):
         unit = entry.attrs.get("units", "UTC")
         shape = ", ".join(entry.dims) or "one number"
-        told = ". ".join(str(entry.attrs[n]) for n in ("long_name", "comment", "references") if entry.attrs.get(n))
+        told = ". ".join(
+            str(entry.attrs[n]).rstrip(".") for n in ("long_name", "comment", "references") if entry.attrs.get(n)
+        )
         yield from _wrapped(f"{entry.name} ({shape}) [{unit}] {told}", 4)
     yield ""
 
@@ -93,7 +96,8 @@ def readme(title: str, subject: Subject, members: Mapping[str, Mapping[str, str]
     ]
     for collection, (_, _, _, text) in COLLECTIONS.items():
         if members.get(collection):
-            lines.append(f"{collection + '/':<18} {text} {len(members[collection])} products.")
+            count = len(members[collection])
+            lines.append(f"{collection + '/':<18} {text} {count} product{'s' if count > 1 else ''}.")
         elif collection in ("context", "xml_schema"):
             lines.append(f"{collection + '/':<18} {text}")
     return "\n".join(lines) + "\n"

@@ -12,7 +12,19 @@ from pipeline.archive.labels import FileEntry, Label, is_bundle
 
 COLLECTION_FOLDERS = ("browse", "calibration", "context", "data", "document", "geometry", "miscellaneous", "xml_schema",
                       "spice_kernels")  # fmt: skip
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?")
+# Standards to the suffixes of their files and what a file begins with.
+STANDARDS: dict[str, tuple[tuple[str, ...], bytes]] = {
+    "GIF": ((".gif",), b"GIF8"),
+    "HTML": ((".htm", ".html"), b""),
+    "JPEG": ((".jpg", ".jpeg"), b"\xff\xd8\xff"),
+    "PDF": ((".pdf",), b"%PDF-"),
+    "PDF/A": ((".pdf",), b"%PDF-"),
+    "PNG": ((".png",), b"\x89PNG\r\n\x1a\n"),
+    "Postscript": ((".ps",), b"%!PS"),
+    "Rich Text": ((".rtf",), b"{\\rtf"),
+    "TIFF": ((".tif", ".tiff"), b""),
+}
 RESERVED = {"aux", "con", "core", "nul", "prn", *(f"{d}{n}" for d in ("com", "lpt") for n in range(1, 10))}
 
 
@@ -20,8 +32,9 @@ def check_names(bundle: Path) -> Iterator[Finding]:
     """Names of files and folders, and what may lie in the root."""
     seen: dict[str, Path] = {}
     for path in sorted(bundle.rglob("*")):
-        if not NAME.fullmatch(path.name) or len(path.name) > 255 or path.stem.lower() in RESERVED:
-            yield Finding(path, None, "name", f"{path.name!r} is no name PDS4 allows", "use letters, digits, _ . -")
+        if not _allowed(path):
+            advice = "letters, digits, _ . - between letters or digits; files have a suffix, folders no dot"
+            yield Finding(path, None, "name", f"{path.name!r} is no name PDS4 allows", advice)
         folded = str(path.relative_to(bundle)).lower()
         if folded in seen:
             text = f"differs from {seen[folded].name} only in its case"
@@ -30,18 +43,29 @@ def check_names(bundle: Path) -> Iterator[Finding]:
         if path.is_dir() and path.parent == bundle and not path.name.startswith(COLLECTION_FOLDERS):
             allowed = ", ".join(COLLECTION_FOLDERS)
             yield Finding(path, None, "folder", "is no folder of a collection", f"begin its name with {allowed}")
+        if path.is_dir() and not any(path.iterdir()):
+            yield Finding(path, None, "folder", "is empty", "remove it")
         if path.is_file() and path.parent == bundle and not path.name.lower().startswith(("bundle", "readme")):
             yield Finding(path, None, "stray-file", "lies in the root of the bundle", "only bundle* and readme* may")
 
 
+def _allowed(path: Path) -> bool:
+    """Whether a file or folder may be called so: Standards Reference, 6C."""
+    name = path.name
+    plain = NAME.fullmatch(name) is not None and len(name) <= 255 and name.lower() != "a.out"
+    return plain and path.stem.lower() not in RESERVED and ("." in name) == path.is_file()
+
+
 def check_files(bundle: Path, labels: Iterable[Label]) -> Iterator[Finding]:
     """Every file of every label, and files that no label describes."""
-    described: set[Path] = set()
+    described: dict[Path, Label] = {}
     for label in labels:
-        described.add(label.path)
+        described[label.path] = label
         for entry in label.files:
             path = label.path.parent / entry.name
-            described.add(path)
+            if (other := described.setdefault(path, label)) is not label:
+                text = f"{entry.name} is also described by {other.path.name}"
+                yield Finding(label.path, label.line(entry.element), "shared-file", text, "one label describes a file")
             yield from _check_file(label, entry, path)
     for path in sorted(p for p in bundle.rglob("*") if p.is_file() and p not in described):
         if is_bundle(bundle) and path.name.lower().startswith("readme") and path.parent == bundle:
@@ -67,6 +91,7 @@ def _check_file(label: Label, entry: FileEntry, path: Path) -> Iterator[Finding]
             text = f"md5_checksum is {entry.md5}, that of {entry.name} is {digest}"
             yield Finding(label.path, line, "checksum", text, "the file or its label was changed: restore it")
     yield from _check_objects(label, entry, size)
+    yield from _check_standard(label, entry, path)
     if path.suffix.lower() in (".png", ".jpg", ".jpeg"):
         yield from _check_picture(path)
 
@@ -100,6 +125,23 @@ def _check_objects(label: Label, entry: FileEntry, size: int) -> Iterator[Findin
     if entry.objects and known and end < size:
         text = f"no object describes the last {size - end} bytes of {entry.name}"
         yield Finding(label.path, label.line(entry.element), "undescribed-bytes", text, "describe them", "warning")
+
+
+def _check_standard(label: Label, entry: FileEntry, path: Path) -> Iterator[Finding]:
+    """A document or picture is what its label says; of PDF/A, that the file says so itself."""
+    element = entry.element if entry.element.tag.endswith("}Document_File") else entry.element.getparent()
+    for standard in element.iter("{*}encoding_standard_id", "{*}document_standard_id"):
+        name = label.text(".", standard)
+        suffixes, begins = STANDARDS.get(name, ((), b""))
+        if suffixes and path.suffix.lower() not in suffixes:
+            text = f"{path.name} is described as {name}, whose files end in {' or '.join(suffixes)}"
+            yield Finding(label.path, label.line(standard), "standard", text, "rename or describe it anew", "warning")
+        content = path.read_bytes() if begins else b""
+        if not content.startswith(begins):
+            yield Finding(label.path, label.line(standard), "standard", f"{path.name} is no {name}", "restore the file")
+        elif name == "PDF/A" and b"pdfaid:part" not in content:
+            text = f"{path.name} does not say that it is PDF/A"
+            yield Finding(label.path, label.line(standard), "standard", text, "write it as PDF/A")
 
 
 def _check_picture(path: Path) -> Iterator[Finding]:

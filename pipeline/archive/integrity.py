@@ -78,11 +78,6 @@ def _inventory(collection: Label, labels: Sequence[Label], listed: set[str]) -> 
         return  # told with the files
     known = {label.lidvid: label for label in labels}
     rows = path.read_bytes().decode("utf-8", "replace").splitlines()
-    stated = collection.text("{*}Inventory/{*}records", area)
-    if stated != str(len(rows)):
-        text = f"records is {stated}, the inventory has {len(rows)}"
-        line = collection.line(area.find("{*}Inventory/{*}records"))
-        yield Finding(collection.path, line, "inventory", text, "correct the label, or restore the inventory")
     seen: set[str] = set()
     for number, row in enumerate(rows, 1):
         status, _, lidvid = (part.strip().strip('"') for part in row.partition(","))
@@ -92,6 +87,8 @@ def _inventory(collection: Label, labels: Sequence[Label], listed: set[str]) -> 
             yield Finding(path, number, "inventory", f"{lidvid} is listed twice", "remove one")
         seen.add(lidvid)
         if status == "P":
+            if "::" not in lidvid:
+                yield Finding(path, number, "inventory", f"{lidvid} has no version", "primary members have one")
             listed.add(lidvid)
             if lidvid not in known:
                 versions = [v for v in known if v.split("::")[0] == lidvid.split("::")[0]]

@@ -8,6 +8,8 @@ from datetime import datetime
 from importlib.metadata import metadata
 from typing import Any
 
+import numpy as np
+
 from pipeline.archive import context, xml
 from pipeline.archive.context import Context
 from pipeline.archive.declaration import Pds4
@@ -321,24 +323,34 @@ def _description(stored: Stored) -> Element | None:
 
 
 def _constants(stored: Stored) -> Element | None:
-    return make("Special_Constants", make("missing_constant", f"{MISSING:.0f}")) if stored.missing else None
+    return make("Special_Constants", make("missing_constant", missing_text(stored.dtype))) if stored.missing else None
+
+
+def missing_text(dtype: np.dtype[Any]) -> str:
+    """`MISSING` in the shortest decimal of its precision; NASA's validate knows a constant by Java's spelling of it."""
+    return np.format_float_scientific(dtype.type(MISSING), exp_digits=1).replace("e+", "E")
 
 
 def text_area(kind: str, written: Written, date: datetime, name: str, description: str) -> Element:
     """A file area with one text, line ends as on Unix or, in a readme, as PDS likes them."""
-    crlf = written.path.suffix == ".txt"
+    standard, delimiter = (
+        ("UTF-8 Text", "Carriage-Return Line-Feed")
+        if written.path.suffix == ".txt"
+        else ("7-Bit ASCII Text", "Line-Feed")
+    )
+    return make(kind, file_of(written, date), text_object(written, name, description, standard, delimiter))
+
+
+def text_object(written: Written, name: str, description: str, standard: str, delimiter: str) -> Element:
+    """``Stream_Text``: a file that is one text."""
     return make(
-        kind,
-        file_of(written, date),
-        make(
-            "Stream_Text",
-            make("name", name),
-            make("offset", 0, unit="byte"),
-            make("object_length", written.size, unit="byte"),
-            make("parsing_standard_id", "UTF-8 Text" if crlf else "7-Bit ASCII Text"),
-            make("description", description),
-            make("record_delimiter", "Carriage-Return Line-Feed" if crlf else "Line-Feed"),
-        ),
+        "Stream_Text",
+        make("name", name),
+        make("offset", 0, unit="byte"),
+        make("object_length", written.size, unit="byte"),
+        make("parsing_standard_id", standard),
+        make("description", description),
+        make("record_delimiter", delimiter),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,12 +10,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from lxml import etree
+from numpy.typing import NDArray
 
 from pipeline.archive.xml import XSI
 from pipeline.errors import InputError
 
 SUFFIXES = (".xml", ".lblx")
+MOST_FIELDS = 1_000_000
 # Bytes of a number; fields of tables state their own length.
 WIDTHS = re.compile(r"(?:IEEE754[LM]SB(?P<ieee>Single|Double)|(?:Uns|S)igned(?:[LM]SB(?P<int>\d)|(?P<byte>Byte))"
                     r"|Complex[LM]SB(?P<complex>\d+))$")  # fmt: skip
@@ -117,7 +121,7 @@ class Label:
                 FileEntry(
                     element,
                     self.text("{*}directory_path_name", element) + self.text("{*}file_name", element),
-                    int(size) if size.isdigit() else None,
+                    int(size) if size.isdecimal() else None,
                     md5.lower() or None,
                     objects,
                 )
@@ -127,25 +131,47 @@ class Label:
     def _objects(self, area: etree._Element) -> Iterator[ObjectEntry]:
         for element in area:
             offset = self.text("{*}offset", element)
-            if offset.isdigit():
+            if offset.isdecimal():
                 kind = str(etree.QName(element).localname)
                 name = self.text("{*}local_identifier", element) or self.text("{*}name", element) or kind
                 yield ObjectEntry(element, name, kind, int(offset), self._size(element, kind))
 
     def _size(self, element: etree._Element, kind: str) -> int | None:
         stated = self.text("{*}object_length", element)
-        if stated.isdigit():
+        if stated.isdecimal():
             return int(stated)
         if kind.startswith("Array"):
-            count = 1
-            for axis in element.findall("{*}Axis_Array/{*}elements"):
-                count *= int(axis.text or 0)
+            factors = [self.text(".", axis) for axis in element.findall("{*}Axis_Array/{*}elements")]
             width = width_of(self.text("{*}Element_Array/{*}data_type", element))
-            return None if width is None else count * width
-        length = self.text("{*}Record_Binary/{*}record_length", element) or self.text(
-            "{*}Record_Character/{*}record_length", element
-        )
-        return int(length) * int(self.text("{*}records", element)) if length.isdigit() else None
+            factors.append("" if width is None else str(width))
+        else:
+            length = self.text("{*}Record_Binary/{*}record_length", element)
+            length = length or self.text("{*}Record_Character/{*}record_length", element)
+            factors = [length, self.text("{*}records", element)]
+        return math.prod(map(int, factors)) if all(f.isdecimal() for f in factors) else None
+
+
+def fields_of(label: Label, record: etree._Element) -> Iterator[tuple[etree._Element, NDArray[np.int64]]]:
+    """Fields of a record or group, with the bytes at which each begins: one, or as many as its groups repeat it.
+
+    Raises
+    ------
+    ValueError
+        for what is no number, and for more repetitions than anybody means.
+    """
+    for column in record:
+        kind = etree.QName(column).localname if isinstance(column.tag, str) else ""
+        at = label.text("{*}group_location" if kind.startswith("Group_") else "{*}field_location", column)
+        first = np.array([int(at or 1) - 1])
+        if kind.startswith("Group_Field"):
+            count = int(label.text("{*}repetitions", column) or 1)
+            if count > MOST_FIELDS:
+                raise ValueError(f"{count} repetitions")
+            step = int(label.text("{*}group_length", column) or 0) // max(1, count)
+            for field, inner in fields_of(label, column):
+                yield field, np.add.outer(first + step * np.arange(count), inner).ravel()
+        elif kind.startswith("Field_"):
+            yield column, first
 
 
 def width_of(data_type: str) -> int | None:

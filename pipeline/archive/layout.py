@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pipeline.dataset.parts import Part
 from pipeline.errors import StoreError
 
-# PDS4 has no NaN. This number has the same value in single and double precision and in decimal.
+# PDS4 has no NaN. This number has the same value in single and double precision, each read from its own decimal text.
 MISSING = -(2.0**100)
 TYPES = {
     "f4": "IEEE754LSBSingle",

@@ -13,7 +13,7 @@ import xarray as xr
 from lxml import etree
 from numpy.typing import NDArray
 
-from pipeline.archive.labels import FileEntry, Label, ObjectEntry
+from pipeline.archive.labels import FileEntry, Label, ObjectEntry, fields_of
 from pipeline.archive.layout import TIME_TYPE
 from pipeline.archive.supplement import unpacked
 from pipeline.errors import InputError
@@ -36,6 +36,13 @@ def open_product(path: Path) -> xr.Dataset:
         if the label holds no array or binary table, or its file does not hold what it says.
     """
     label = Label.read(path)
+    try:
+        return _opened(path, label)
+    except (ValueError, TypeError, LookupError, OverflowError, MemoryError) as error:
+        raise InputError(path, f"does not fit its data: {error}") from error
+
+
+def _opened(path: Path, label: Label) -> xr.Dataset:
     variables: dict[str, xr.Variable] = {}
     about: dict[str, Any] = {}
     for entry in label.files:
@@ -116,17 +123,12 @@ def _fields(label: Label, one: ObjectEntry, file: Path) -> Iterator[tuple[str, x
     length, records = int(label.text("{*}record_length", record)), int(label.text("{*}records", one.element))
     rows = np.frombuffer(_bytes(label, one, file), np.uint8).reshape(records, length)
     dim = one.name.removeprefix("table_")
-    for column in record if record is not None else ():
-        group = etree.QName(column).localname == "Group_Field_Binary"
-        field = column.find("{*}Field_Binary") if group else column
-        if field is None or etree.QName(field).localname != "Field_Binary":
-            continue
-        count = int(label.text("{*}repetitions", column)) if group else 1
+    for field, starts in fields_of(label, record) if record is not None else ():
         dtype = number_type(label, field)
-        at = int(label.text("{*}group_location" if group else "{*}field_location", column)) - 1
-        values = np.ascontiguousarray(rows[:, at : at + count * dtype.itemsize]).view(dtype)
+        values = np.ascontiguousarray(rows[:, np.add.outer(starts, np.arange(dtype.itemsize)).ravel()]).view(dtype)
+        grouped = field.getparent() is not record
         name = label.text("{*}name", field)
-        values = _native(label, field, values if group else values[:, 0])
+        values = _native(label, field, values if grouped else values[:, 0])
         yield name, xr.Variable((dim, f"{name}_element")[: values.ndim], values, _told(label, field, field))
 
 
@@ -172,7 +174,10 @@ def _restored(path: Path, found: dict[str, xr.Variable], about: dict[str, Any]) 
         elif name not in found:
             raise InputError(path, f"describes no {name}, which the text beside it names")
         else:
-            values = found[name].values.reshape(shape).astype(dtype, copy=False)
+            values = found[name].values.reshape(shape)
+            if values.dtype.kind != ("u" if dtype.kind == "b" else dtype.kind):
+                raise InputError(path, f"{name} is stored as {values.dtype}, the text beside it says {dtype}")
+            values = values.astype(dtype, copy=False)
         plain = str(values[()]) if text and not shape else values
         variables[name] = xr.Variable(dims, plain, unpacked(told["attributes"]))
         if told["coordinate"]:

@@ -25,6 +25,7 @@ from pipeline.archive.label import (
     text_area,
 )
 from pipeline.archive.layout import Object, Written, lay_out, write_bytes, write_objects
+from pipeline.archive.originals import Original, originals_of
 from pipeline.archive.supplement import supplement
 from pipeline.archive.xml import Element, make, short
 from pipeline.dataset import netcdf
@@ -41,24 +42,30 @@ ABOUT = "Attributes, dimensions and provenance of the dataset that the other fil
 
 @dataclass
 class Lids:
-    """Identifiers of what is in the bundle already: raw data by granule, tables by hash, products by key."""
+    """Identifiers of what is in the bundle: raw data by granule and by file, tables by hash, products by key."""
 
     documents: list[str]
     raw: dict[str, str] = field(default_factory=dict)
     tables: dict[str, str] = field(default_factory=dict)
     products: dict[str, str] = field(default_factory=dict)
+    originals: dict[Path, str] = field(default_factory=dict)
     geometry: str | None = None
 
     def of(self, attrs: Mapping[str, Any]) -> list[tuple[str, str]]:
         """References to what a product was made from, with their type; other instruments' are in their own bundles."""
         recipe = recipe_of(attrs)
-        pairs = [(self.raw[g], "data_to_raw_product") for g in recipe["raw"] if g in self.raw]
+        pairs = [_to_granule(self.raw[g]) for g in recipe["raw"] if g in self.raw]
         pairs += [(self.tables[d], "data_to_calibration_product") for d in tables_of(attrs) if d in self.tables]
         keys = [k for key in recipe["inputs"].values() for k in (key.values() if isinstance(key, dict) else [key])]
         pairs += [(self.products[k], "data_to_calibrated_product") for k in keys if k in self.products]
         if recipe.get("geometry") and self.geometry:
             pairs.append((self.geometry, "data_to_geometry"))
         return pairs
+
+
+def _to_granule(lid: str) -> tuple[str, str]:
+    """Reference to a granule that was read: a raw one, or a calibrated one of the mission's archive."""
+    return lid, "data_to_raw_product" if ":data_raw:" in lid else "data_to_calibrated_product"
 
 
 def recipe_of(attrs: Mapping[str, Any]) -> dict[str, Any]:
@@ -101,22 +108,28 @@ def dataset(bundle: Bundle, source: Source, product: dict[str, Any], lids: Lids)
 
 
 def raw(bundle: Bundle, source: Source, granule: Granule, lids: Lids) -> str:
-    """A raw granule, decoded as its reader decodes it."""
+    """A granule that was read, decoded as its reader decodes it, and its files as they came."""
     kernels = Path(source.record["kernels"]) if source.record["kernels"] else None
     form = source.instrument.format(granule.format)
     found = form.read([granule], None, clock_of(kernels))
     files = "; ".join(f"{p.name} (SHA-256 {source.store.sha256(p)})" for p in granule.files.values())
     name = slug(f"{granule.format.split('.')[1]}_{granule.id}")
+    elsewhere = sorted({lids.originals[p] for p in granule.files.values() if p in lids.originals})
+    own = [o for o in originals_of(granule.files) if o.path not in lids.originals]
     described = _Described(
         bundle,
         title=f"{form.title}: {granule.id}",
         level="Raw" if form.level == "raw" else "Calibrated",
         times=_utc_ends(granule),
-        comment=f"Decoded from the mission's own files: {files}.",
-        references=[(d, "data_to_document") for d in lids.documents],
+        comment=f"Decoded from the mission's own files, which stand beside as they came: {files}.",
+        references=[*map(_to_granule, elsewhere), *((d, "data_to_document") for d in lids.documents)],
+        originals=own,
     )
     told = {"granule": granule.id, "raw_format": granule.format}
-    return described.add("data_raw", source.pass_name, name, parts_of(found), {**found.attrs, **told})
+    collection = "data_raw" if form.level == "raw" else "data_calibrated"
+    lid = described.add(collection, source.pass_name, name, parts_of(found), {**found.attrs, **told})
+    lids.originals |= {o.path: lid for o in own}
+    return lid
 
 
 def _utc_ends(granule: Granule) -> tuple[str, str]:
@@ -163,6 +176,7 @@ class _Described:
     times: tuple[str, str] | None = None
     kernels: Sequence[str] = ()
     inputs: Sequence[str] = ()
+    originals: Sequence[Original] = ()
 
     def add(self, collection: str, folder: str, name: str, parts: Sequence[Part], attrs: Mapping[str, Any]) -> str:
         """Write it; returns its identifier."""
@@ -170,7 +184,7 @@ class _Described:
         objects = lay_out(parts, subject.pds4.axes)
 
         def label(lid: str, history: History, files: list[Written]) -> Element:
-            data, text = files
+            data, text, *originals = files
             return make(
                 "Product_Observational",
                 identification(lid, subject.title(self.title), "Product_Observational", history),
@@ -188,17 +202,24 @@ class _Described:
                 references(self.references),
                 make("File_Area_Observational", file_of(data, subject.date), *objects_of(data, subject.pds4)),
                 text_area("File_Area_Observational_Supplemental", text, subject.date, "attributes", ABOUT),
+                *(o.area(w, subject.date, subject.pds4) for o, w in zip(self.originals, originals, strict=True)),
             )
 
-        return self.bundle.add(collection, folder, name, _writer(name, objects, parts, attrs), label)
+        write = _writer(name, objects, parts, attrs, self.originals)
+        return self.bundle.add(collection, folder, name, write, label)
 
 
 def _writer(
-    name: str, objects: Sequence[Object], parts: Sequence[Part], attrs: Mapping[str, Any]
+    name: str,
+    objects: Sequence[Object],
+    parts: Sequence[Part],
+    attrs: Mapping[str, Any],
+    originals: Sequence[Original] = (),
 ) -> Callable[[Path], list[Written]]:
     def write(folder: Path) -> list[Written]:
         data = write_objects(folder / f"{name}.dat", objects)
-        return [data, write_bytes(folder / f"{name}.json", supplement(parts, attrs))]
+        text = write_bytes(folder / f"{name}.json", supplement(parts, attrs))
+        return [data, text, *(o.write(folder) for o in originals)]
 
     return write
 

@@ -11,7 +11,7 @@ import os
 import re
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 from xml.sax.saxutils import escape, quoteattr
@@ -19,10 +19,14 @@ from xml.sax.saxutils import escape, quoteattr
 from lxml import etree
 
 from pipeline.archive.findings import Finding
+from pipeline.archive.xml import legal
 from pipeline.errors import InputError
 
 SCH = "{http://purl.oclc.org/dsdl/schematron}"
 XS = "{http://www.w3.org/2001/XMLSchema}"
+CORE = re.compile(r"/PDS4_PDS_\w+\.xsd$")
+HUGE = etree.XMLParser(huge_tree=True)
+LINES = 32768
 # Of the private use area: stands in no label, and is legal in XML.
 MARK = "\ue000"
 TIMEOUT = 60.0
@@ -50,6 +54,7 @@ class Schemas:
         self.folder = folder
         self._files = {p.name: p for p in sorted((folder or cache_folder()).rglob("*.*"))}
         self._compiled: dict[tuple[str, ...], etree.XMLSchema] = {}
+        self._types: dict[tuple[str, str], etree.XMLSchema | None] = {}
         self._rules: dict[str, Any] = {}
         self._saxon: Any = None
 
@@ -74,6 +79,40 @@ class Schemas:
                 yield Finding(path, error.line, "schema", text, "see the dictionary's schema")
         for address in models:
             yield from self._schematron(path, root, address)
+
+    def first_wrong(self, schemas: Sequence[str], kind: str, values: Sequence[str]) -> int | None:
+        """Number of the first value that is none of a type of the core dictionary, as the label's own version has it.
+
+        None: all are, or the dictionary has no such type, of which its Schematron tells.
+        """
+        address = next((a for a in schemas if CORE.search(a)), None)
+        if address is None or not values:
+            return None
+        if (address, kind) not in self._types:
+            self._types[address, kind] = self._type(address, kind)
+        schema = self._types[address, kind]
+        # A value a line: the parser counts few lines.
+        for start in range(0, 0 if schema is None else len(values), LINES):
+            lines = "".join(f"<v>{escape(legal(v))}</v>\n" for v in values[start : start + LINES])
+            if schema is not None and not schema.validate(etree.fromstring(f"<l>{lines}</l>", HUGE)):
+                return start + int(schema.error_log[0].line) - 1
+        return None
+
+    def _type(self, address: str, kind: str) -> etree.XMLSchema | None:
+        """A schema of lists of values of one type."""
+        core = etree.parse(self.file(address)).getroot()
+        if core.find(f"{XS}simpleType[@name='{kind}']") is None:
+            return None
+        parser = etree.XMLParser(no_network=True)
+        parser.resolvers.add(_ByName(self))
+        space = core.get("targetNamespace")
+        driver = (
+            f'<xs:schema xmlns:xs="{XS[1:-1]}" xmlns:c="{space}"><xs:import namespace="{space}" '
+            f'schemaLocation="{address}"/><xs:element name="l"><xs:complexType><xs:sequence>'
+            f'<xs:element name="v" type="c:{kind}" minOccurs="0" maxOccurs="unbounded"/>'
+            "</xs:sequence></xs:complexType></xs:element></xs:schema>"
+        )
+        return etree.XMLSchema(etree.fromstring(driver, parser))
 
     def _schema(self, addresses: tuple[str, ...]) -> etree.XMLSchema:
         """One schema that imports those of all the dictionaries."""

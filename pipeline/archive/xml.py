@@ -64,14 +64,15 @@ def short(text: str, limit: int = 255) -> str:
 
 
 def number(value: float) -> str:
-    """A number that reads back exactly."""
-    text = repr(float(value))
+    """A number in the shortest decimal that reads back exactly, in its own precision."""
+    text = repr(float(str(value)))
     return text[:-2] if text.endswith(".0") else text
 
 
 def document(root: Element) -> bytes:
     """A label: its models, its schemas, and every element on a line of its own."""
-    used = [p for p, (namespace, _) in DICTIONARIES.items() if any(_namespace(e) == namespace for e in root.iter())]
+    spaces = {_namespace(e) for e in root.iter()}
+    used = [p for p, (namespace, _) in DICTIONARIES.items() if namespace in spaces]
     top = etree.Element(root.tag, nsmap={None if p == "pds" else p: DICTIONARIES[p][0] for p in used} | {"xsi": XSI})
     locations = [f"{DICTIONARIES[p][0]} {_address(p)}.xsd" for p in used]
     top.set(f"{{{XSI}}}schemaLocation", " ".join(locations))

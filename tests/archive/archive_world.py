@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,3 +74,20 @@ def text(root: Any, path: str) -> str:
 
 def labels(bundle: Path) -> list[Path]:
     return sorted(bundle.rglob("*.xml"))
+
+
+def edit(path: Path, old: str, new: str, count: int = 1) -> int:
+    """Replace text in a label; returns the line of the first place."""
+    content = path.read_text(encoding="utf-8")
+    assert re.search(old, content), f"{old} is not in {path.name}"
+    line = content[: re.search(old, content).start()].count("\n") + 1  # type: ignore[union-attr]
+    path.write_text(re.sub(old, new, content, count=count), encoding="utf-8")
+    return line
+
+
+@pytest.fixture
+def label(bundle: Path) -> Path:
+    """The label of the rates."""
+    # A changed label shows in the manifest as well; that is not what is tested here.
+    bundle.with_name(f"{bundle.name}.md5").unlink()
+    return bundle / "data_calibrated" / "pj01" / "rate_pj01.xml"

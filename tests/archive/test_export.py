@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -253,3 +254,52 @@ GEOM = "{http://pds.nasa.gov/pds4/geom/v1}"
 
 def text_of(element: Any, name: str) -> str:
     return element.findtext(f"{GEOM}{name}") or ""
+
+
+def test_the_files_that_were_read_stand_beside_what_was_decoded_from_them(world: World) -> None:
+    for instrument in ("mag", "jiram"):
+        own = {p.name: p.read_bytes() for p in (world.bundle(instrument) / "data_raw" / "pj01").iterdir()}
+        sent = [p for p in world.raw.rglob("*") if p.is_file() and p.name in own]
+        assert sent
+        for path in sent:
+            assert own[path.name] == path.read_bytes()
+    [label] = (world.bundle("jiram") / "data_raw" / "pj01").glob("spectrum_edr*.xml")
+    root = tree(label)
+    texts = [text(e, "name") for e in root.iter(f"{PDS}Stream_Text")]
+    bytes_ = [text(e, "local_identifier") for e in root.iter(f"{PDS}Array_1D") if "original" in text(e, "name")]
+    assert texts == ["attributes", "original_label", "original_log_label"]
+    assert bytes_ == ["original_data", "original_log"]
+
+
+def test_a_bundle_can_be_run_again_from_its_own_raw_data(world: World, tmp_path: Path) -> None:
+    folder = world.bundle("mag") / "data_raw"
+    perijove.run(1, raw=folder, store=tmp_path / "store", instruments=["mag"], products=["mag.field_60s"])
+    again = perijove.open_product("mag.field_60s/PJ01", store=tmp_path / "store")
+    first = perijove.open_product("mag.field_60s/PJ01", store=world.store)
+    xr.testing.assert_equal(again, first)
+
+
+def test_a_changed_original_is_found(world: World, schemas: Path, tmp_path: Path) -> None:
+    bundle = tmp_path / world.bundle("mag").name
+    shutil.copytree(world.bundle("mag"), bundle)
+    packets = next((bundle / "data_raw" / "pj01").glob("*.pkt"))
+    content = packets.read_bytes()
+    packets.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    findings = found(bundle, schemas, world.store)
+    assert {f["rule"] for f in findings} == {"checksum", "values"}
+    assert any("original_data" in f["text"] for f in findings)
+
+
+def test_collections_and_bundle_cover_the_times_of_their_products(world: World) -> None:
+    bundle = world.bundle("jiram")
+
+    def times(path: Path) -> tuple[str, str]:
+        root = tree(path)
+        return tuple(root.findtext(f".//{PDS}Time_Coordinates/{PDS}{n}_date_time") for n in ("start", "stop"))
+
+    of_products = [times(p) for p in (bundle / "data_raw" / "pj01").glob("*.xml")]
+    whole = min(s for s, _ in of_products), max(e for _, e in of_products)
+    assert times(bundle / "data_raw" / "collection_data_raw.xml") == whole
+    first, last = times(bundle / f"bundle_{bundle.name}.xml")
+    assert first <= whole[0]
+    assert last >= whole[1]
