@@ -193,9 +193,26 @@ def listening(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-@pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.7, 0.9])
-def test_scheduler_killed(raw: Path, store: Path, tmp_path: Path, share: float) -> None:
-    """The run ends with one message, in time; the next one completes."""
+class Killing(OnDask):
+    """Kills the scheduler at one of its calls: before it is sent, or so many seconds later."""
+
+    def __init__(self, client: Client, scheduler: subprocess.Popen[bytes], call: int, later: float) -> None:
+        super().__init__(client)
+        self.scheduler, self.left, self.later = scheduler, call, later
+
+    def submit(self, *call: Any) -> Any:
+        self.left -= 1
+        if self.left == 0 and self.later == 0:
+            self.scheduler.kill()
+        future = super().submit(*call)
+        if self.left == 0 and self.later > 0:
+            threading.Timer(self.later, self.scheduler.kill).start()
+        return future
+
+
+@pytest.mark.parametrize(("share", "later"), [(0.0, 0.01), (0.3, 0.0), (0.5, 0.03), (0.8, 0.001), (1.0, 0.0)])
+def test_scheduler_killed(raw: Path, store: Path, tmp_path: Path, share: float, later: float) -> None:
+    """At one of the calls of a run, wherever that is then: it ends with one message; the next one completes."""
     whole = product_bytes(store)
     port = free_port()
     address = f"tcp://127.0.0.1:{port}"
@@ -206,19 +223,14 @@ def test_scheduler_killed(raw: Path, store: Path, tmp_path: Path, share: float) 
         with Client(address, set_as_default=False) as waiting:
             waiting.wait_for_workers(1, timeout=120)
         with cluster(1, address) as started:
-            client = started.result()
-            executor = OnDask(client)
-            began = time.monotonic()
-            carry_out(prepare(request(raw, tmp_path / "first")), with_executor(executor))
-            takes = time.monotonic() - began
-            timer = threading.Timer(share * takes, killed.kill)
-            timer.start()
-            try:
-                record = carry_out(prepare(request(raw, tmp_path / "s")), with_executor(executor))
-                assert set(statuses(record).values()) == {"made"}, "it was done before"
-            except SchedulerLostError:
-                assert "scheduler" in Store(tmp_path / "s").run(None)["ended"]
-            timer.join()
+            session = prepare(request(raw, tmp_path / "s"))
+            calls = sum(len(p.segments) + 1 for p in session.plan().to_make())  # segments, and what joins them
+            executor = Killing(started.result(), killed, max(1, round(share * calls)), later)
+            with pytest.raises(SchedulerLostError, match=r"the Dask scheduler at tcp://.* does not answer any more"):
+                carry_out(session, with_executor(executor))
+    record = Store(tmp_path / "s").run(None)
+    assert record["ended"].startswith("the Dask scheduler at ")
+    assert {p["reason"] for p in record["products"] if p["status"] != "made"} == {"the run was interrupted"}
     consistent(tmp_path / "s", {}, whole)
     completes(raw, tmp_path / "s", whole)
 
