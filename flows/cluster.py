@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 import tempfile
 import threading
@@ -17,6 +16,7 @@ from typing import Any, TypeVar, cast
 
 from dask import config
 from distributed import Client, KilledWorker, LocalCluster
+from distributed.core import Status
 
 from flows.admission import Admission
 from flows.settings import SINGLE_THREAD
@@ -31,12 +31,12 @@ POLL = 0.5
 ANSWER = 60.0
 # Seconds to wait for a worker when there is none: a dead one is replaced in some.
 PATIENCE = 120.0
-# Seconds after which a local cluster without any is given new ones: a nanny whose worker dies while it starts gives up.
-REVIVAL = 15.0
 # Of a local cluster.
 SETTINGS = {
     "distributed.nanny.pre-spawn-environ": SINGLE_THREAD,
     "distributed.worker.memory.terminate": 0.98,
+    # A busy machine needs more than Dask's 15 seconds to start another worker in a dead one's place.
+    "distributed.deploy.lost-worker-timeout": "10 minutes",
     # A call that took a worker with it is made once more by us, alone, in case it was not its fault.
     "distributed.scheduler.allowed-failures": 0,
     # One call at a worker at a time: none is lost with a worker that another one killed.
@@ -53,7 +53,7 @@ class OnDask:
         with scheduler_needed(client, self._address):
             workers = client.scheduler_info(n_workers=-1)["workers"]
             self.admission = Admission(len(workers), _capacity_mb(client, workers))
-        self._reviving, self._revived = threading.Lock(), -math.inf
+        self._reviving = threading.Lock()
 
     def check_shared(self, folder: Path) -> None:
         """See that all workers see a folder of this machine's; raises UsageError naming those that do not."""
@@ -159,23 +159,26 @@ class OnDask:
 
     def _at_work(self, seen: float) -> tuple[dict[str, Any], float]:
         """What every worker does, and when there was one last, `seen` if there is none; raises if that is long ago."""
+        self._revive()
         at_work, now = self._processing(), time.monotonic()
         if at_work:
             return at_work, now
         if now - seen > PATIENCE:
             raise PerijoveError(f"the cluster has had no worker for {PATIENCE:g} s")
-        if now - seen > REVIVAL:
-            self._revive()
         return at_work, seen
 
     def _revive(self) -> None:
-        """Start the workers of a local cluster anew, at most once in `REVIVAL` seconds."""
+        """Replace the nannies of a local cluster that gave up, as one does whose worker dies while it starts."""
+        local = self.client.cluster
+        if local is None:
+            return
         with self._reviving:
-            if self.client.cluster is None or time.monotonic() - self._revived < REVIVAL:
-                return
-            self._revived = time.monotonic()
-            self.client.cluster.scale(0)
-            self.client.cluster.scale(self.admission.workers)
+            nannies = list(local.workers.items())
+            gone = [name for name, nanny in nannies if nanny.status in (Status.closed, Status.failed)]
+            for name in gone:
+                del local.workers[name]
+            if gone:
+                local.scale(self.admission.workers)
 
     def _processing(self) -> dict[str, Any]:
         with scheduler_needed(self.client, self._address):

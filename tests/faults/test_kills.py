@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import socket
 import sqlite3
@@ -20,17 +21,21 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from core_fixtures import command, environment, product_bytes, request, run, start, statuses
+from core_fixtures import SITE, command, environment, product_bytes, request, run, start, statuses
 from distributed import Client
 
+import perijove
 from flows.cluster import OnDask, cluster
 from pipeline.dataset import netcdf
 from pipeline.errors import SchedulerLostError
-from pipeline.runs.run import carry_out, prepare, with_executor
+from pipeline.passes import get_pass
+from pipeline.runs.execute import InProcess
+from pipeline.runs.run import Request, carry_out, prepare, with_executor
 from pipeline.runs.store import Store
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -273,3 +278,67 @@ def test_prefect_server_killed(raw: Path, store: Path, tmp_path: Path, share: fl
     answer = command(*arguments, tmp_path / "s")
     assert answer.returncode == 0, answer.stderr
     assert product_bytes(tmp_path / "s") == whole
+
+
+# All passes of a mission
+
+WHOLE_MISSION = """
+import os, sys
+sys.path.insert(0, sys.argv.pop(1))
+import perijove
+from core_fixtures import made_here
+with made_here():
+    from pipeline.cli import main
+    main()
+"""
+
+
+def test_reprocessing_killed_goes_on(tmp_path: Path) -> None:
+    """`run --all-passes` under a new context, killed three times in the midst: the next command makes only the rest."""
+    from tally_instrument.simulate import simulate
+
+    passes = (1, 3, 4, 5, 6)
+    store = tmp_path / "store"
+    for number in passes:
+        raw = tmp_path / f"raw-{number}"
+        for _ in simulate(SimpleNamespace(pass_=get_pass(number)), raw, "demo", np.random.default_rng(number)):
+            pass
+        asked = Request(pass_number=number, raw=raw, store=store, instruments=("tally",))
+        assert set(statuses(carry_out(prepare(asked), with_executor(InProcess()))).values()) == {"made"}
+    before = product_bytes(store)
+    efficiency = perijove.table("tally", "efficiency", get_pass(1).et)
+    changed = efficiency.replace(fraction=efficiency["fraction"].value * 0.99).write(tmp_path / "efficiency.yaml")
+    assert command("table", "certify", changed, "--alias", "new", "--comment", "x", "--store", store).returncode == 0
+    arguments = (str(SITE.parent), "run", "--all-passes", "--context", "new", "--json", "--store")
+    undisturbed = shutil.copytree(store, tmp_path / "undisturbed")
+    planned = json.loads(command("plan", "--all-passes", "--context", "new", "--json", "--store", store).stdout)
+    changes = {p["identity"] for one in planned["passes"] for p in one["make"]}
+    assert len(changes) == 2 * len(passes), "rate and dose of every pass"
+
+    def reprocess(place: Path) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-c", WHOLE_MISSION, *arguments, str(place)],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(),
+        )  # fmt: skip
+
+    def made_by(process: subprocess.Popen[str]) -> set[str]:
+        out, err = process.communicate(timeout=600)
+        assert process.returncode == 0, err
+        return {p["identity"] for r in json.loads(out)["runs"] for p in r["products"] if p["made"]}
+
+    assert made_by(reprocess(undisturbed)) == changes
+    whole = product_bytes(undisturbed)
+    for wanted in (2, 5, 7):
+        process = reprocess(store)
+        while len(product_bytes(store)) < len(before) + wanted:
+            assert process.poll() is None, process.communicate()
+        process.kill()
+        process.communicate()
+        consistent(store, before, whole)
+    finished = {name for name in set(product_bytes(store)) - set(before) if not name.endswith(".part")}
+    assert 7 <= len(finished) < len(changes), "it was never killed in the midst"
+    rest = made_by(reprocess(store))
+    assert len(rest) == len(changes) - len(finished)
+    assert rest <= changes
+    assert product_bytes(store) == whole
+    assert made_by(reprocess(store)) == set()

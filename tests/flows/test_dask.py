@@ -131,6 +131,15 @@ def test_cluster_without_workers_is_given_up(monkeypatch: pytest.MonkeyPatch) ->
             executor.result(executor.submit(time.sleep, 0.0), timeout=60.0)
 
 
+def test_nanny_that_gave_up_is_replaced(tmp_path: Path) -> None:
+    with cluster(1, None) as started:
+        client = started.result()
+        executor = OnDask(client)
+        (nanny,) = client.cluster.workers.values()
+        client.sync(nanny.close)
+        assert executor.result(executor.submit(sum, [1, 2]), timeout=None) == 3
+
+
 def test_stop_ends_what_waits(two_workers: OnDask) -> None:
     executor = OnDask(two_workers.client)
     future = executor.submit(time.sleep, 3.0)
