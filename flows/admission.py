@@ -7,7 +7,7 @@ later ones may tell more. Edges of segments never depend on this: only how many 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 # Of a machine's memory, or of the limits of its workers; the rest is for what is not measured.
@@ -66,18 +66,36 @@ class Admission:
             self._changed.notify_all()
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
-        """While inside, nothing else runs."""
+    def alone(self, alive: Callable[[], object], poll: float) -> Iterator[None]:
+        """While inside, nothing else runs.
+
+        Parameters
+        ----------
+        alive : called every `poll` seconds while what runs is waited for; raises if it will never end.
+
+        Raises
+        ------
+        InterruptedError
+            if the run was stopped.
+        """
         with self._changed:
             self._changed.wait_for(lambda: self.stopped or not self._alone)
             self._alone = True
-            self._changed.wait_for(lambda: self.stopped or not self.running)
         try:
+            while not self._emptied(poll):
+                alive()
             yield
         finally:
             with self._changed:
                 self._alone = False
                 self._changed.notify_all()
+
+    def _emptied(self, timeout: float) -> bool:
+        with self._changed:
+            empty = self._changed.wait_for(lambda: self.stopped or not self.running, timeout)
+            if self.stopped:
+                raise InterruptedError("the run was stopped")
+            return empty
 
     def _fits(self, kind: str) -> bool:
         if not self.running:

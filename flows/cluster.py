@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 import tempfile
 import threading
@@ -17,7 +16,7 @@ from typing import Any, TypeVar, cast
 
 from dask import config
 from distributed import Client, KilledWorker, LocalCluster
-from distributed.client import FutureCancelledError
+from distributed.core import Status
 
 from flows.admission import Admission
 from flows.settings import SINGLE_THREAD
@@ -28,14 +27,16 @@ Result = TypeVar("Result")
 
 # Seconds between two looks at what the workers are doing.
 POLL = 0.5
+# Seconds within which a scheduler answers.
+ANSWER = 60.0
 # Seconds to wait for a worker when there is none: a dead one is replaced in some.
 PATIENCE = 120.0
-# Seconds after which a local cluster without any is given new ones: a nanny whose worker dies while it starts gives up.
-REVIVAL = 15.0
 # Of a local cluster.
 SETTINGS = {
     "distributed.nanny.pre-spawn-environ": SINGLE_THREAD,
     "distributed.worker.memory.terminate": 0.98,
+    # A busy machine needs more than Dask's 15 seconds to start another worker in a dead one's place.
+    "distributed.deploy.lost-worker-timeout": "10 minutes",
     # A call that took a worker with it is made once more by us, alone, in case it was not its fault.
     "distributed.scheduler.allowed-failures": 0,
     # One call at a worker at a time: none is lost with a worker that another one killed.
@@ -47,26 +48,50 @@ class OnDask:
     """Executor that sends segments to the workers of a Dask client."""
 
     def __init__(self, client: Client) -> None:
-        self.client = client
+        self.client, self._address = client, client.scheduler.address
         self._calls: weakref.WeakKeyDictionary[Any, tuple[Any, ...]] = weakref.WeakKeyDictionary()
-        workers = client.scheduler_info(n_workers=-1)["workers"]
-        self.admission = Admission(len(workers), _capacity_mb(client, workers))
-        self._reviving, self._revived = threading.Lock(), -math.inf
+        with scheduler_needed(client, self._address):
+            workers = client.scheduler_info(n_workers=-1)["workers"]
+            self.admission = Admission(len(workers), _capacity_mb(client, workers))
+        self._reviving = threading.Lock()
+
+    def check_shared(self, folder: Path) -> None:
+        """See that all workers see a folder of this machine's; raises UsageError naming those that do not."""
+        with (
+            tempfile.NamedTemporaryFile(dir=folder, prefix="seen-") as mark,
+            scheduler_needed(self.client, self._address),
+        ):
+            seen = self.client.run(os.path.exists, mark.name, on_error="ignore")
+        blind = sorted(worker for worker, sees in seen.items() if not sees)
+        if blind:
+            named = ", ".join(blind)
+            raise UsageError(f"{named}: cannot see {folder}; the store must be a folder that all workers share")
 
     def submit(self, function: Callable[..., Result], *arguments: Any) -> Future[Result]:
-        """Start a call on a worker when there is memory for it; if its worker dies, it is made again on another."""
+        """Start a call on a worker when there is memory for it; if its worker dies, it is made again on another.
+
+        Raises
+        ------
+        SchedulerLostError
+            if the scheduler is gone.
+        """
         kind = f"{function.__name__} {getattr(arguments[0], 'product', '') if arguments else ''}"
         seen = time.monotonic()
         while not self.admission.enter(kind, POLL):
             _, seen = self._at_work(seen)  # there may be no worker left that could make room
         try:
-            future = self.client.submit(function, *arguments, pure=False)
+            future = self._send(kind, function, *arguments)
         except BaseException:
             self.admission.leave(kind)
             raise
-        future.add_done_callback(lambda done: self._left(kind, done))
+        cast("Any", future).add_done_callback(lambda done: self._left(kind, done))
+        return future
+
+    def _send(self, kind: str, function: Callable[..., Result], *arguments: Any) -> Future[Result]:
+        with scheduler_needed(self.client, self._address):
+            future = cast("Future[Result]", self.client.submit(function, *arguments, pure=False))
         self._calls[future] = (kind, function, *arguments)
-        return cast("Future[Result]", future)
+        return future
 
     def result(self, future: Future[Result], timeout: float | None) -> Result:
         """Wait for a call; its time counts from when a worker begins with it.
@@ -83,21 +108,21 @@ class OnDask:
         SchedulerLostError
             if the scheduler is gone.
         """
-        kind, function, *arguments = self._calls[future]
         try:
-            result = self._result(future, timeout)
+            return self._result(future, timeout)
         except KilledWorker:
-            with self.admission.alone():
-                if self.admission.stopped:
-                    raise InterruptedError("the run was stopped") from None
-                again = cast("Future[Result]", self.client.submit(function, *arguments, pure=False))
-                self._calls[again] = (kind, function, *arguments)
+            seen = time.monotonic()
+
+            def alive() -> None:
+                nonlocal seen
+                _, seen = self._at_work(seen)
+
+            with self.admission.alone(alive, POLL):
                 try:
-                    result = self._result(again, timeout)
+                    return self._result(self._send(*self._calls[future]), timeout)
                 except KilledWorker as error:
                     why = "the worker process died on it each time, also when it ran alone: out of memory, or a crash"
                     raise WorkerLostError(why) from error
-        return result
 
     def _left(self, kind: str, future: Any) -> None:
         if future.status == "finished":
@@ -116,48 +141,50 @@ class OnDask:
             try:
                 at_work, seen = self._at_work(seen)
             except PerijoveError:
-                future.cancel()
+                _cancel(future)
                 raise
             worker = next((w for w, keys in at_work.items() if key in keys), None)
             if worker != at:  # it has begun, or begun anew because its worker died
                 at, began = worker, time.monotonic()
             if at and timeout and time.monotonic() - began > timeout:
-                future.cancel()
+                _cancel(future)
                 # A running call cannot be stopped, only its process.
-                self.client.restart_workers([at], timeout=10, raise_for_error=False)
+                with scheduler_needed(self.client, self._address):
+                    self.client.restart_workers([at], timeout=10, raise_for_error=False)
                 raise PerijoveError(f"not done after {timeout:g} s: given up (--timeout)")
-        try:
+        if self.admission.stopped and future.cancelled():
+            raise InterruptedError("the run was stopped")
+        with scheduler_needed(self.client, self._address, future):
             return future.result()
-        except (CancelledError, FutureCancelledError) as error:
-            if self.admission.stopped:
-                raise
-            raise SchedulerLostError(f"the Dask scheduler at {self.client.scheduler.address} is gone") from error
 
     def _at_work(self, seen: float) -> tuple[dict[str, Any], float]:
         """What every worker does, and when there was one last, `seen` if there is none; raises if that is long ago."""
+        self._revive()
         at_work, now = self._processing(), time.monotonic()
         if at_work:
             return at_work, now
         if now - seen > PATIENCE:
             raise PerijoveError(f"the cluster has had no worker for {PATIENCE:g} s")
-        if now - seen > REVIVAL:
-            self._revive()
         return at_work, seen
 
     def _revive(self) -> None:
-        """Start the workers of a local cluster anew, at most once in `REVIVAL` seconds."""
+        """Replace the nannies of a local cluster that gave up, as one does whose worker dies while it starts."""
+        local = self.client.cluster
+        if local is None:
+            return
         with self._reviving:
-            if self.client.cluster is None or time.monotonic() - self._revived < REVIVAL:
-                return
-            self._revived = time.monotonic()
-            self.client.cluster.scale(0)
-            self.client.cluster.scale(self.admission.workers)
+            nannies = list(local.workers.items())
+            gone = [name for name, nanny in nannies if nanny.status in (Status.closed, Status.failed)]
+            for name in gone:
+                del local.workers[name]
+            if gone:
+                local.scale(self.admission.workers)
 
     def _processing(self) -> dict[str, Any]:
-        try:
-            found: dict[str, Any] = self.client.processing()
-        except (OSError, ValueError, TimeoutError, AttributeError) as error:
-            raise SchedulerLostError(f"the Dask scheduler does not answer any more: {error}") from error
+        with scheduler_needed(self.client, self._address):
+            found: dict[str, Any] = self.client.sync(
+                self.client.scheduler.processing, workers=None, callback_timeout=ANSWER
+            )
         return found
 
     def drop(self, futures: list[Future[Any]], timeout: float | None) -> None:
@@ -167,7 +194,7 @@ class OnDask:
             begun = [f for f in futures if f.done() or cast("Any", f).key in at_work]
             for future in futures:
                 if future not in begun:
-                    future.cancel()
+                    _cancel(future)
             for future in begun:
                 with suppress(Exception):
                     self._result(future, timeout)
@@ -176,13 +203,51 @@ class OnDask:
         """Give up all calls; those who wait for them go on with an error."""
         self.admission.stop()
         for future in list(self._calls):
-            future.cancel()
+            _cancel(future)
+
+
+def _cancel(future: Any) -> None:
+    with suppress(Exception):  # with the scheduler gone there is nothing to take back
+        future.cancel()
+
+
+@contextmanager
+def scheduler_needed(client: Client, address: str, future: Any = None) -> Iterator[None]:
+    """Say in one message that the scheduler is gone, where its client would raise any of several errors.
+
+    Parameters
+    ----------
+    future : a call whose own error, if it has one, stays as it is.
+
+    Raises
+    ------
+    SchedulerLostError
+        for a lost connection, a call cancelled by nobody here, or any error while the scheduler does not answer.
+    """
+    try:
+        yield
+    except PerijoveError:
+        raise
+    except Exception as error:
+        if future is not None and future.status == "error":
+            raise
+        # One that was started anew at the same address answers, but knows nothing of this run's calls.
+        if not isinstance(error, (OSError, CancelledError)) and _answers(client):
+            raise
+        raise SchedulerLostError(f"the Dask scheduler at {address} does not answer any more: {error}") from error
+
+
+def _answers(client: Client) -> bool:
+    try:
+        return client.status == "running" and bool(client.sync(client.scheduler.identity, callback_timeout=ANSWER))
+    except Exception:  # any of several
+        return False
 
 
 def _capacity_mb(client: Client, workers: dict[str, Any]) -> float:
     """What all workers may take: their limits, but on no machine more than it has."""
     machines: dict[str, list[float]] = {}
-    for address, total in client.run(_memory).items():
+    for address, total in client.run(_memory, on_error="ignore").items():
         limit = workers.get(address, {}).get("memory_limit") or total
         machines.setdefault(workers.get(address, {}).get("host", address), [total]).append(min(limit, total))
     return sum(min(total, sum(limits)) for total, *limits in machines.values()) / 2**20
@@ -248,15 +313,6 @@ def _connected(address: str) -> Iterator[Client]:
     with client:
         _check_workers(client, address)
         yield client
-
-
-def check_shared(client: Client, folder: Path) -> None:
-    """See that all workers see a folder of this machine's; raises UsageError naming those that do not."""
-    with tempfile.NamedTemporaryFile(dir=folder, prefix="seen-") as mark:
-        seen = client.run(os.path.exists, mark.name)
-    blind = sorted(worker for worker, sees in seen.items() if not sees)
-    if blind:
-        raise UsageError(f"{', '.join(blind)}: cannot see {folder}; the store must be a folder that all workers share")
 
 
 def _check_workers(client: Client, address: str) -> None:

@@ -17,7 +17,7 @@ from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settin
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows.artifacts import Shown
-from flows.cluster import OnDask, check_shared, cluster
+from flows.cluster import OnDask, cluster
 from flows.server import prefect_api, server_needed
 from flows.signals import exit_at_once
 from pipeline.runs.execute import Made
@@ -64,8 +64,9 @@ def run_pass(
 
 
 def _executor(client: Future[Client], session: Session) -> OnDask:
-    check_shared(client.result(), session.store.root / "work")
-    return OnDask(client.result())
+    executor = OnDask(client.result())
+    executor.check_shared(session.store.root / "work")
+    return executor
 
 
 def inside_flow(workers: int, address: str | None, timeout: float | None) -> Engine:

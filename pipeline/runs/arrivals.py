@@ -79,6 +79,7 @@ class Arrivals:
         self.refused: dict[Path, str] = {}
         self._seen: dict[Path, Stamp] = {}
         self._bad: dict[Path, tuple[Stamp, float]] = {}
+        self._digests: dict[tuple[Path, str], tuple[Stamp, str]] = {}
         self._known = {_content(g) for d in deliveries(store) for g in d.granules}
 
     def look(self) -> Delivery | None:
@@ -137,11 +138,20 @@ class Arrivals:
         expected = {f.resolve(): sums[f.resolve()] for f in granule.files.values() if f.resolve() in sums}
         expected = _label_sum(granule) | expected
         for path, digest in expected.items():
-            found = _digest(path, "md5" if len(digest) == 32 else "sha256")
+            found = self._digest(path, "md5" if len(digest) == 32 else "sha256")
             if found != digest:
                 self.refused[path] = f"{path}: damaged, its checksum is {found}, {digest} was delivered with it"
                 return False
         return True
+
+    def _digest(self, path: Path, name: str) -> str:
+        """A file's digest, reckoned once: every look asks for that of all files that are there."""
+        stamp, found = self._digests.get((path, name), (None, ""))
+        if stamp != self._seen[path]:
+            with path.open("rb") as file:
+                found = hashlib.file_digest(file, name).hexdigest()
+            self._digests[path, name] = (self._seen[path], found)
+        return found
 
     def _described(self, granule: Granule) -> dict[str, Any]:
         files = {
@@ -223,11 +233,6 @@ def _label_sum(granule: Granule) -> dict[Path, str]:
     with label.open("rb") as file:
         found = _IN_LABEL.findall(file.read(_LABEL_BYTES))
     return {data.resolve(): (found[0][0] or found[0][1]).decode().lower()} if len(found) == 1 else {}
-
-
-def _digest(path: Path, name: str) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, name).hexdigest()
 
 
 def deliveries(store: Store) -> list[Delivery]:

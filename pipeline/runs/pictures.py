@@ -19,7 +19,7 @@ from typing import Any
 
 from pipeline import registry
 from pipeline.dataset import netcdf
-from pipeline.errors import PerijoveError
+from pipeline.errors import PerijoveError, SchedulerLostError
 from pipeline.files import write_aside
 from pipeline.instrument import Quicklook
 from pipeline.runs.execute import Executor
@@ -127,6 +127,8 @@ def draw_all(
         for picture, future in zip(pictures, waiting, strict=True):
             try:
                 reasons[picture] = executor.result(future, LONGEST)
+            except SchedulerLostError:
+                raise
             except PerijoveError as error:
                 reasons[picture] = str(error)
             progress(len(reasons), len(pictures))

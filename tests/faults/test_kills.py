@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import socket
 import sqlite3
@@ -20,17 +21,21 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from core_fixtures import command, environment, product_bytes, request, run, start, statuses
+from core_fixtures import SITE, command, environment, product_bytes, request, run, start, statuses
 from distributed import Client
 
+import perijove
 from flows.cluster import OnDask, cluster
 from pipeline.dataset import netcdf
 from pipeline.errors import SchedulerLostError
-from pipeline.runs.run import carry_out, prepare, with_executor
+from pipeline.passes import get_pass
+from pipeline.runs.execute import InProcess
+from pipeline.runs.run import Request, carry_out, prepare, with_executor
 from pipeline.runs.store import Store
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -168,11 +173,11 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_for(true: Callable[[], bool], seconds: float = 120.0) -> None:
-    deadline = time.monotonic() + seconds
+def wait_for(true: Callable[[], bool], every: float = 0.1) -> None:
+    deadline = time.monotonic() + 300.0
     while not true():
         assert time.monotonic() < deadline
-        time.sleep(0.1)
+        time.sleep(every)
 
 
 @contextmanager
@@ -193,9 +198,26 @@ def listening(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-@pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.7, 0.9])
-def test_scheduler_killed(raw: Path, store: Path, tmp_path: Path, share: float) -> None:
-    """The run ends with one message, in time; the next one completes."""
+class Killing(OnDask):
+    """Kills the scheduler at one of its calls: before it is sent, or so many seconds later."""
+
+    def __init__(self, client: Client, scheduler: subprocess.Popen[bytes], call: int, later: float) -> None:
+        super().__init__(client)
+        self.scheduler, self.left, self.later = scheduler, call, later
+
+    def submit(self, *call: Any) -> Any:
+        self.left -= 1
+        if self.left == 0 and self.later == 0:
+            self.scheduler.kill()
+        future = super().submit(*call)
+        if self.left == 0 and self.later > 0:
+            threading.Timer(self.later, self.scheduler.kill).start()
+        return future
+
+
+@pytest.mark.parametrize(("share", "later"), [(0.0, 0.01), (0.3, 0.0), (0.5, 0.03), (0.8, 0.001), (1.0, 0.0)])
+def test_scheduler_killed(raw: Path, store: Path, tmp_path: Path, share: float, later: float) -> None:
+    """At one of the calls of a run, wherever that is then: it ends with one message; the next one completes."""
     whole = product_bytes(store)
     port = free_port()
     address = f"tcp://127.0.0.1:{port}"
@@ -206,19 +228,14 @@ def test_scheduler_killed(raw: Path, store: Path, tmp_path: Path, share: float) 
         with Client(address, set_as_default=False) as waiting:
             waiting.wait_for_workers(1, timeout=120)
         with cluster(1, address) as started:
-            client = started.result()
-            executor = OnDask(client)
-            began = time.monotonic()
-            carry_out(prepare(request(raw, tmp_path / "first")), with_executor(executor))
-            takes = time.monotonic() - began
-            timer = threading.Timer(share * takes, killed.kill)
-            timer.start()
-            try:
-                record = carry_out(prepare(request(raw, tmp_path / "s")), with_executor(executor))
-                assert set(statuses(record).values()) == {"made"}, "it was done before"
-            except SchedulerLostError:
-                assert "scheduler" in Store(tmp_path / "s").run(None)["ended"]
-            timer.join()
+            session = prepare(request(raw, tmp_path / "s"))
+            calls = sum(len(p.segments) + 1 for p in session.plan().to_make())  # segments, and what joins them
+            executor = Killing(started.result(), killed, max(1, round(share * calls)), later)
+            with pytest.raises(SchedulerLostError, match=r"the Dask scheduler at tcp://.* does not answer any more"):
+                carry_out(session, with_executor(executor))
+    record = Store(tmp_path / "s").run(None)
+    assert record["ended"].startswith("the Dask scheduler at ")
+    assert {p["reason"] for p in record["products"] if p["status"] != "made"} == {"the run was interrupted"}
     consistent(tmp_path / "s", {}, whole)
     completes(raw, tmp_path / "s", whole)
 
@@ -261,3 +278,73 @@ def test_prefect_server_killed(raw: Path, store: Path, tmp_path: Path, share: fl
     answer = command(*arguments, tmp_path / "s")
     assert answer.returncode == 0, answer.stderr
     assert product_bytes(tmp_path / "s") == whole
+
+
+# All passes of a mission
+
+WHOLE_MISSION = """
+import os, sys
+sys.path.insert(0, sys.argv.pop(1))
+import perijove
+from core_fixtures import made_here
+with made_here():
+    from pipeline.cli import main
+    main()
+"""
+
+
+def test_reprocessing_killed_goes_on(tmp_path: Path) -> None:
+    """`run --all-passes` under a new context, killed three times in the midst: the next command makes only the rest."""
+    from tally_instrument.simulate import simulate
+
+    passes = (1, 3, 4, 5)
+    store = tmp_path / "store"
+    for number in passes:
+        raw = tmp_path / f"raw-{number}"
+        for _ in simulate(SimpleNamespace(pass_=get_pass(number)), raw, "demo", np.random.default_rng(number)):
+            pass
+        asked = Request(pass_number=number, raw=raw, store=store, instruments=("tally",))
+        assert set(statuses(carry_out(prepare(asked), with_executor(InProcess()))).values()) == {"made"}
+    before = product_bytes(store)
+    table = perijove.table("tally", "dead_time", get_pass(1).et)
+    changed = table.replace(tau=table["tau"].value * 1.01).write(tmp_path / "dead_time.yaml")
+    assert command("table", "certify", changed, "--alias", "new", "--comment", "x", "--store", store).returncode == 0
+    arguments = (str(SITE.parent), "run", "--all-passes", "--context", "new", "--json", "--store")
+    undisturbed = shutil.copytree(store, tmp_path / "undisturbed")
+    planned = json.loads(command("plan", "--all-passes", "--context", "new", "--json", "--store", store).stdout)
+    changes = {p["identity"] for one in planned["passes"] for p in one["make"]}
+    assert len(changes) == 2 * len(passes), "rate and dose of every pass"
+
+    def reprocess(place: Path) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-c", WHOLE_MISSION, *arguments, str(place)],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(),
+        )  # fmt: skip
+
+    def made_by(process: subprocess.Popen[str]) -> set[str]:
+        out, err = process.communicate(timeout=600)
+        assert process.returncode == 0, err
+        return {p["identity"] for r in json.loads(out)["runs"] for p in r["products"] if p["made"]}
+
+    def finished() -> set[str]:
+        there = (store / "products").rglob("*.nc")
+        return {name for p in there if not p.name.startswith(".") and (name := str(p.relative_to(store))) not in before}
+
+    assert made_by(reprocess(undisturbed)) == changes
+    whole = product_bytes(undisturbed)
+
+    def killed_after(wanted: int) -> None:
+        with reprocess(store) as process:
+            wait_for(lambda: process.poll() is not None or len(finished()) >= wanted, every=0.003)
+            process.kill()
+
+    for wanted in (1, 3, 6):
+        killed_after(wanted)
+        consistent(store, before, whole)
+    there = finished()
+    assert 6 <= len(there) < len(changes), "it was never killed in the midst"
+    rest = made_by(reprocess(store))
+    assert len(rest) == len(changes) - len(there)
+    assert rest <= changes
+    assert product_bytes(store) == whole
+    assert made_by(reprocess(store)) == set()

@@ -71,13 +71,16 @@ def test_alone() -> None:
     admission.enter("a")
     inside, leave = threading.Event(), threading.Event()
 
+    looks = threading.Event()
+
     def lonely() -> None:
-        with admission.alone():
+        with admission.alone(looks.set, 0.01):
             inside.set()
             leave.wait(30)
 
     thread = threading.Thread(target=lonely)
     thread.start()
+    assert looks.wait(30)
     assert not inside.wait(0.2), "something still runs"
     admission.leave("a")
     assert inside.wait(30)
@@ -85,6 +88,19 @@ def test_alone() -> None:
     leave.set()
     thread.join()
     settles(admission, ["a"])
+
+
+def test_alone_is_given_up_with_what_runs() -> None:
+    admission = Admission(2, 8000.0)
+    admission.enter("a")
+
+    def dead() -> None:
+        raise ConnectionError("nothing lives")
+
+    with pytest.raises(ConnectionError), admission.alone(dead, 0.01):
+        pytest.fail("something still runs")
+    admission.leave("a")
+    assert begun(admission, ["a"]) == ["a"]
 
 
 def test_stopped() -> None:

@@ -66,10 +66,18 @@ def good(raw: Annotated[xr.Dataset, Raw("faulty.text")], constant: Table, *, wai
     return _made(raw["et"].values)
 
 
+def _fill_memory() -> None:
+    """Take 16 MB more every hundredth of a second, until something ends the process; at most 8 GB."""
+    held = []
+    for _ in range(500):
+        held.append(np.ones(2 << 20))
+        time.sleep(0.01)
+
+
 @step(produces="faulty.bad", over="segment", version=1)
 def bad(
     raw: Annotated[xr.Dataset, Raw("faulty.text")], span: Span,
-    *, how: Literal["hang", "die", "raise", "schema", "memory"] = "raise", at: int = 1,
+    *, how: Literal["hang", "die", "raise", "schema", "memory", "fill"] = "raise", at: int = 1,
 ) -> xr.Dataset:  # fmt: skip
     """Fails in every third segment, in one of several ways."""
     if int(span.start // 60) % 3 == at:
@@ -82,6 +90,8 @@ def bad(
                 raise ZeroDivisionError("as told")
             case "memory":
                 raise MemoryError("as told")
+            case "fill":
+                _fill_memory()
             case "schema":
                 return _made(raw["et"].values).drop_vars("value_random")
     return _made(raw["et"].values)
