@@ -221,7 +221,7 @@ def _text(command: Command) -> str:
 
 def _when(time: Time) -> str:
     year, day = (int(v) for v in year_and_day(time[0]))
-    date = np.datetime64(f"{year}-01-01") + (day - 1)
+    date = np.datetime64(f"{year}-01-01") + np.timedelta64(day - 1, "D")
     minute, second = divmod(time[1], 60.0)
     minute = min(minute, 1439.0)  # a leap second belongs to the last minute
     second = time[1] - 60.0 * minute
