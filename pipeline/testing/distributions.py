@@ -122,7 +122,7 @@ def shared_faults(delta: Floats, random: Floats, structured: Floats, along: tupl
     """
     usable = np.isfinite(delta)
     number = np.maximum(usable.sum(axis=along, keepdims=True), 1)
-    left = np.sqrt(1.0 - 1.0 / number)
+    left = np.where(number > 1, np.sqrt(1.0 - 1.0 / number), np.nan)  # one alone is its own mean
     faults = gaussian_faults((delta - shared_means(delta, along)) / (random * left), int(usable.sum()))
     noise = np.where(usable, random**2, 0.0).sum(axis=along, keepdims=True) / number**2
     wide = np.max(np.where(usable, structured, 0.0), axis=along, keepdims=True)
