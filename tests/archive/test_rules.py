@@ -122,6 +122,7 @@ def test_nothing_is_found_in_what_is_sound(objects: str, content: bytes, schemas
         (BINARY.replace(">3<", ">4<").replace(">12<", ">16<"), bytes(32), "field"),
         (BINARY.replace("Signed", "Unsigned").replace("LSB4", "LSB2"), bytes(32), "field"),
         (ARRAY + ARRAY.replace(">0<", ">32<"), NUMBERS * 2, "local-identifier"),
+        (ARRAY + ARRAY.replace(">0<", ">16<"), NUMBERS * 2, "object-overlap"),
     ],
 )
 def test_a_fault_in_an_object_is_found(
@@ -171,6 +172,19 @@ def test_documents_are_what_their_label_says(
     assert told == ({rule} if rule else set())
 
 
+def _in_label(old: str, new: str) -> Callable[[Path], Any]:
+    return lambda folder: edit(folder / "rate_pj01.xml", old, new)
+
+
+def _in_collection(old: str, new: str, name: str = "_inventory.csv") -> Callable[[Path], Any]:
+    return lambda folder: edit(folder.parent / f"collection_data_calibrated{name}", old, new)
+
+
+def _two_bundles(folder: Path) -> None:
+    [top] = folder.parent.parent.glob("bundle*.xml")
+    shutil.copy(top, top.with_name("bundle_2.xml"))
+
+
 def _two_labels(folder: Path) -> None:
     source = folder / "rate_pj01.xml"
     copy = source.read_text().replace(":rate_pj01<", ":rate_again<")
@@ -187,18 +201,19 @@ def _two_labels(folder: Path) -> None:
         (lambda f: (f / "noext").write_text(""), "name"),
         (lambda f: (f / "rate_.txt_").write_text(""), "name"),
         (lambda f: (f / "RATE_pj01.dat").write_text(""), "name"),
-        (
-            lambda f: edit(f / "rate_pj01.xml", "<local_identifier_reference>[^<]+", "<local_identifier_reference>no"),
-            "local-identifier",
-        ),
-        (
-            lambda f: edit(f.parent / "collection_data_calibrated_inventory.csv", r"::1.0", "", 1),
-            "inventory",
-        ),
-        (
-            lambda f: edit(f.parent / "collection_data_calibrated_inventory.csv", "urn:nasa", "URN:NASA", 1),
-            "value",
-        ),
+        (lambda f: (f / "rate_pj01.dat").unlink(), "missing-file"),
+        (_two_bundles, "bundle"),
+        (_in_label("<local_identifier_reference>[^<]+", "<local_identifier_reference>no"), "local-identifier"),
+        (_in_label("IEEE754LSBSingle", "SignedLSB4"), "data-type"),
+        (_in_label(":rate_pj01</logical", ":Rate_pj01</logical"), "identifier"),
+        (_in_label("<name>altitude<", "<name>height<"), "missing-object"),
+        (_in_label(r"<records>\d+<", "<records>1<"), "shape"),
+        (_in_label(">1.25.0.0<", ">1.24.0.0<"), "model-version"),
+        (_in_label("<product_class>.*</product_class>", ""), "schema"),
+        (_in_collection("(?s)<Target_Identification>.*</Target_Identification>", "", ".xml"), "missing-context"),
+        (_in_collection("P,[^\n]*:rate_pj01::1.0\n", ""), "unlisted"),
+        (_in_collection("::1.0", ""), "inventory"),
+        (_in_collection("urn:nasa", "URN:NASA"), "value"),
     ],
 )
 def test_a_fault_in_the_bundle_is_found(
