@@ -80,7 +80,7 @@ def rules(one: Label, schemas: Path) -> set[str]:
     findings = [
         *check_definitions(one),
         *check_contents(one, Schemas(schemas)),
-        *check_files(one.path.parent, [one]),
+        *check_files(one.path.parent, [one], {}),
         *Decoder(None).check(one),
     ]
     assert all(f.advice and f.text for f in findings)
@@ -168,7 +168,7 @@ def test_documents_are_what_their_label_says(
     )
     path = tmp_path / "x.xml"
     path.write_text(HEAD.format(kind="Product_Document", version="1.0", encoding="UTF-8", area=area))
-    told = {f.rule for f in check_files(tmp_path, [Label.read(path)])} - {"picture"}
+    told = {f.rule for f in check_files(tmp_path, [Label.read(path)], {})} - {"picture"}
     assert told == ({rule} if rule else set())
 
 
@@ -256,7 +256,7 @@ def test_no_damaged_label_stops_the_checker(bundle: Path, schemas: Path, tmp_pat
         findings = [
             *check_definitions(one),
             *check_contents(one, dictionaries),
-            *check_files(folder, [one]),
+            *check_files(folder, [one], {}),
             *check_integrity(folder, [one]),
             *Decoder(None).check(one),
         ]
