@@ -75,8 +75,9 @@ def _bundle(bundle: Path, paths: list[Path], schemas: Schemas, decoder: Decoder)
             line = int(error.place.split()[1]) if error.place else None
             yield Finding(path, line, "xml", error.reason, "correct the label")
     yield from check_names(bundle)
-    yield from check_files(bundle, labels)
-    yield from check_manifest(bundle)
+    digests: dict[Path, str] = {}
+    yield from check_files(bundle, labels, digests)
+    yield from check_manifest(bundle, digests)
     yield from check_integrity(bundle, labels)
     for label in labels:
         yield from check_definitions(label)

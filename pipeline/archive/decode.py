@@ -19,7 +19,7 @@ from pipeline.archive import originals
 from pipeline.archive.content import out_of_range
 from pipeline.archive.findings import Finding
 from pipeline.archive.labels import Label, ObjectEntry
-from pipeline.archive.layout import Stored, stored_as
+from pipeline.archive.layout import Stored, step_of, stored_as
 from pipeline.archive.products import table_dataset
 from pipeline.clock import Sclk
 from pipeline.dataset.parts import Part, open_parts, parts_of
@@ -207,7 +207,7 @@ def _same(label: Label, element: etree._Element, stored: Stored, values: NDArray
         text = f"{name} is read as {values.dtype}, the product has {stored.dtype}"
         yield Finding(label.path, line, "data-type", text, f"data_type is {stored.pds4_type}")
         return
-    step = max(1, stored.part.rows)
+    step = step_of(stored.dtype.itemsize * int(np.prod(shape[1:])), stored.part.rows)
     for start in range(0, shape[0] if shape else 1, step):
         expected = stored.encoded(start, start + step)
         own = values[start : start + step] if shape else values

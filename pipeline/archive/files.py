@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from pipeline.archive.findings import Finding
@@ -56,8 +56,8 @@ def _allowed(path: Path) -> bool:
     return plain and path.stem.lower() not in RESERVED and ("." in name) == path.is_file()
 
 
-def check_files(bundle: Path, labels: Iterable[Label]) -> Iterator[Finding]:
-    """Every file of every label, and files that no label describes."""
+def check_files(bundle: Path, labels: Iterable[Label], digests: dict[Path, str]) -> Iterator[Finding]:
+    """Every file of every label, and files that no label describes; `digests` gets the checksums found."""
     described: dict[Path, Label] = {}
     for label in labels:
         described[label.path] = label
@@ -66,14 +66,14 @@ def check_files(bundle: Path, labels: Iterable[Label]) -> Iterator[Finding]:
             if (other := described.setdefault(path, label)) is not label:
                 text = f"{entry.name} is also described by {other.path.name}"
                 yield Finding(label.path, label.line(entry.element), "shared-file", text, "one label describes a file")
-            yield from _check_file(label, entry, path)
+            yield from _check_file(label, entry, path, digests)
     for path in sorted(p for p in bundle.rglob("*") if p.is_file() and p not in described):
         if is_bundle(bundle) and path.name.lower().startswith("readme") and path.parent == bundle:
             continue
         yield Finding(path, None, "stray-file", "no label describes this file", "label it, or remove it")
 
 
-def _check_file(label: Label, entry: FileEntry, path: Path) -> Iterator[Finding]:
+def _check_file(label: Label, entry: FileEntry, path: Path, digests: dict[Path, str]) -> Iterator[Finding]:
     line = label.line(entry.element)
     if not path.is_file():
         near = next((p.name for p in path.parent.glob("*") if p.name.lower() == path.name.lower()), None)
@@ -86,7 +86,7 @@ def _check_file(label: Label, entry: FileEntry, path: Path) -> Iterator[Finding]
         text = f"file_size is {entry.size}, {entry.name} has {size} bytes"
         yield Finding(label.path, line, "file-size", text, f"the file was {how}: restore it, or label it anew")
     if entry.md5 is not None:
-        digest = md5_of(path)
+        digest = digests[path] = md5_of(path)
         if digest != entry.md5:
             text = f"md5_checksum is {entry.md5}, that of {entry.name} is {digest}"
             yield Finding(label.path, line, "checksum", text, "the file or its label was changed: restore it")
@@ -154,8 +154,8 @@ def _check_picture(path: Path) -> Iterator[Finding]:
         yield Finding(path, None, "picture", f"is no picture of its kind ({error})", "restore the file")
 
 
-def check_manifest(bundle: Path) -> Iterator[Finding]:
-    """The manifest beside the bundle, if there is one."""
+def check_manifest(bundle: Path, digests: Mapping[Path, str]) -> Iterator[Finding]:
+    """The manifest beside the bundle, if there is one; `digests` are checksums known already."""
     path = bundle.with_name(f"{bundle.name}.md5")
     if not path.is_file():
         return
@@ -165,7 +165,7 @@ def check_manifest(bundle: Path) -> Iterator[Finding]:
         listed.add(file := bundle.parent / name)
         if not file.is_file():
             yield Finding(path, number, "manifest", f"{name} is not there", "restore it, or write the manifest anew")
-        elif md5_of(file) != digest:
+        elif (digests.get(file) or md5_of(file)) != digest:
             yield Finding(path, number, "manifest", f"{name} has another checksum", "restore it")
     for file in sorted(p for p in bundle.rglob("*") if p.is_file() and p not in listed):
         name = file.relative_to(bundle.parent).as_posix()

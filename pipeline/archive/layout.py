@@ -104,7 +104,7 @@ class Table:
     def blocks(self) -> Iterator[bytes]:
         """Its bytes."""
         dtype = self.dtype
-        step = _step(dtype.itemsize, max(c.part.rows for c in self.columns))
+        step = step_of(dtype.itemsize, max(c.part.rows for c in self.columns))
         for start in range(0, self.records, step):
             stop = min(start + step, self.records)
             block = np.zeros(stop - start, dtype)
@@ -134,7 +134,7 @@ class Array:
         """Its bytes."""
         part = self.stored.part
         records = part.shape[0]
-        step = _step(self.size // records, part.rows)
+        step = step_of(self.size // records, part.rows)
         for start in range(0, records, step):
             yield np.ascontiguousarray(self.stored.encoded(start, min(start + step, records))).tobytes()
 
@@ -142,8 +142,8 @@ class Array:
 Object = Table | Array
 
 
-def _step(record: int, rows: int) -> int:
-    """Records of a block: whole multiples of those stored together."""
+def step_of(record: int, rows: int) -> int:
+    """Records of a block, of so many bytes each: whole multiples of those stored together."""
     return max(1, BLOCK // max(1, record * rows)) * rows
 
 

@@ -178,7 +178,7 @@ def test_a_product_of_another_mission(real_data: Path, tmp_path: Path) -> None:
     label = Label.read(tmp_path / "VALID_odf07155_msgr_11.xml")
     decoder = Decoder(None)
     # Its label leaves out the zeros that fill the last block.
-    assert [f.rule for f in check_files(tmp_path, [label])] == ["undescribed-bytes"]
+    assert [f.rule for f in check_files(tmp_path, [label], {})] == ["undescribed-bytes"]
     assert list(decoder.check(label)) == []
     assert decoder.tally.objects == len(label.files[0].objects) > 10
     opened = perijove.open_product(label.path)
@@ -186,4 +186,4 @@ def test_a_product_of_another_mission(real_data: Path, tmp_path: Path) -> None:
     content = bytearray((tmp_path / "odf07155.dat").read_bytes())
     content[50_000] ^= 1
     (tmp_path / "odf07155.dat").write_bytes(content)
-    assert {f.rule for f in check_files(tmp_path, [label])} == {"undescribed-bytes", "checksum"}
+    assert {f.rule for f in check_files(tmp_path, [label], {})} == {"undescribed-bytes", "checksum"}

@@ -80,7 +80,7 @@ def rules(one: Label, schemas: Path) -> set[str]:
     findings = [
         *check_definitions(one),
         *check_contents(one, Schemas(schemas)),
-        *check_files(one.path.parent, [one]),
+        *check_files(one.path.parent, [one], {}),
         *Decoder(None).check(one),
     ]
     assert all(f.advice and f.text for f in findings)
@@ -122,6 +122,7 @@ def test_nothing_is_found_in_what_is_sound(objects: str, content: bytes, schemas
         (BINARY.replace(">3<", ">4<").replace(">12<", ">16<"), bytes(32), "field"),
         (BINARY.replace("Signed", "Unsigned").replace("LSB4", "LSB2"), bytes(32), "field"),
         (ARRAY + ARRAY.replace(">0<", ">32<"), NUMBERS * 2, "local-identifier"),
+        (ARRAY + ARRAY.replace(">0<", ">16<"), NUMBERS * 2, "object-overlap"),
     ],
 )
 def test_a_fault_in_an_object_is_found(
@@ -167,8 +168,21 @@ def test_documents_are_what_their_label_says(
     )
     path = tmp_path / "x.xml"
     path.write_text(HEAD.format(kind="Product_Document", version="1.0", encoding="UTF-8", area=area))
-    told = {f.rule for f in check_files(tmp_path, [Label.read(path)])} - {"picture"}
+    told = {f.rule for f in check_files(tmp_path, [Label.read(path)], {})} - {"picture"}
     assert told == ({rule} if rule else set())
+
+
+def _in_label(old: str, new: str) -> Callable[[Path], Any]:
+    return lambda folder: edit(folder / "rate_pj01.xml", old, new)
+
+
+def _in_collection(old: str, new: str, name: str = "_inventory.csv") -> Callable[[Path], Any]:
+    return lambda folder: edit(folder.parent / f"collection_data_calibrated{name}", old, new)
+
+
+def _two_bundles(folder: Path) -> None:
+    [top] = folder.parent.parent.glob("bundle*.xml")
+    shutil.copy(top, top.with_name("bundle_2.xml"))
 
 
 def _two_labels(folder: Path) -> None:
@@ -187,18 +201,19 @@ def _two_labels(folder: Path) -> None:
         (lambda f: (f / "noext").write_text(""), "name"),
         (lambda f: (f / "rate_.txt_").write_text(""), "name"),
         (lambda f: (f / "RATE_pj01.dat").write_text(""), "name"),
-        (
-            lambda f: edit(f / "rate_pj01.xml", "<local_identifier_reference>[^<]+", "<local_identifier_reference>no"),
-            "local-identifier",
-        ),
-        (
-            lambda f: edit(f.parent / "collection_data_calibrated_inventory.csv", r"::1.0", "", 1),
-            "inventory",
-        ),
-        (
-            lambda f: edit(f.parent / "collection_data_calibrated_inventory.csv", "urn:nasa", "URN:NASA", 1),
-            "value",
-        ),
+        (lambda f: (f / "rate_pj01.dat").unlink(), "missing-file"),
+        (_two_bundles, "bundle"),
+        (_in_label("<local_identifier_reference>[^<]+", "<local_identifier_reference>no"), "local-identifier"),
+        (_in_label("IEEE754LSBSingle", "SignedLSB4"), "data-type"),
+        (_in_label(":rate_pj01</logical", ":Rate_pj01</logical"), "identifier"),
+        (_in_label("<name>altitude<", "<name>height<"), "missing-object"),
+        (_in_label(r"<records>\d+<", "<records>1<"), "shape"),
+        (_in_label(">1.25.0.0<", ">1.24.0.0<"), "model-version"),
+        (_in_label("<product_class>.*</product_class>", ""), "schema"),
+        (_in_collection("(?s)<Target_Identification>.*</Target_Identification>", "", ".xml"), "missing-context"),
+        (_in_collection("P,[^\n]*:rate_pj01::1.0\n", ""), "unlisted"),
+        (_in_collection("::1.0", ""), "inventory"),
+        (_in_collection("urn:nasa", "URN:NASA"), "value"),
     ],
 )
 def test_a_fault_in_the_bundle_is_found(
@@ -241,7 +256,7 @@ def test_no_damaged_label_stops_the_checker(bundle: Path, schemas: Path, tmp_pat
         findings = [
             *check_definitions(one),
             *check_contents(one, dictionaries),
-            *check_files(folder, [one]),
+            *check_files(folder, [one], {}),
             *check_integrity(folder, [one]),
             *Decoder(None).check(one),
         ]
