@@ -82,7 +82,7 @@ def _numbers(path: Path, kind: str, low: int, high: int) -> Floats:
     """`parse` where every word is a number or nothing; raises ValueError or ParserError elsewhere."""
     names, utc = list(range(len(COLUMNS[kind]))), COLUMNS[kind].index("t_utc_doy")
     # UTC is taken as bytes, at no cost: fields too many are an error only where all columns are read.
-    types = dict.fromkeys(names, np.float64) | {utc: f"S{TIME}"}
+    types = dict.fromkeys(names, np.dtype(np.float64)) | {utc: np.dtype(f"S{TIME}")}
     with path.open("rb") as whole:
         whole.seek(low)
         found = pd.read_csv(

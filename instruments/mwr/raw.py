@@ -42,7 +42,7 @@ from pipeline.instrument import Granule, RawFormat
 KINDS = {code: kind for kind, code in CODES.items()}
 EVENTS = ("rows_duplicate", "rows_out_of_order", "rows_truncated", "rows_crc_failed", "values_unreadable")
 # Disorder of rows up to this many seconds is repaired; more could escape the search for a span.
-SLACK = 30.0
+SLACK = 6.0
 # Rows further than this from the time in the file's name, seconds, are not of its hour.
 FAR = 7200.0
 # "Seconds since 12:00 AM Jan. 1, 2000" says the IRDR's label, whose epoch may be noon (as et) or midnight.
