@@ -81,7 +81,7 @@ def test_a_record_is_read_by_its_label_alone(tmp_path: Path) -> None:
     wide = {"u1": "<u2", "<u2": "<u4", "i1": "<i2"}
     objects = {n: (wide.get(t, t), shape) for n, (t, shape) in reversed(layout.level2("HRS_ELC_ALL").items())}
     other = raw_write.write_product(
-        tmp_path / "other", path.stem, objects, {n: columns[n] for n in objects}, 6, raw_write.LEVEL_2, {}
+        tmp_path / "other", path.stem, objects, [({n: columns[n] for n in objects}, 6)], raw_write.LEVEL_2, {}
     )
     assert other.with_suffix(".DAT").stat().st_size == 6 * layout.row_bytes(objects)
     one, two = (raw.read_electrons([raw.open_level2(p, CLOCK)], None, CLOCK) for p in (path, other))
