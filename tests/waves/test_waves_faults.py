@@ -109,7 +109,7 @@ def in_capture(offset: int, new: bytes) -> Callable[[Path], None]:
 CSV, REC, CODES = "waves.survey_csv", "waves.rec", "waves.das2_codes"
 REFUSED: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "survey: another header": (CSV, in_bytes(b"48.83,97.66", b"48.83,99.66"), "frequencies"),
-    "survey: a field too many": (CSV, in_bytes(b"2016-240T12", b"5,2016-240T12"), "line 6: is no survey of 154 columns"),
+    "survey: a field too many": (CSV, in_bytes(b"2016-240T12", b"5,2016-240T12"), "line 6: is no survey of 154"),
     "survey: a word that is no number": (CSV, in_bytes(b"e-1", b"x-1"), "not readable"),
     "survey: a time that is none": (CSV, in_bytes(b"2016-240T12", b"2016-240T32"), "not readable"),
     "das2: bytes that are no packet": (CODES, in_bytes(b":05:2016-08-27T12:07", b"#05:2016-08-27T12:07"), "byte "),
