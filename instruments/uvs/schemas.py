@@ -22,7 +22,7 @@ BLIND = Flag(22, "blind", "more than half of the events are lost to dead time", 
 BRIGHT = Flag(23, "gain_sag", "more than a tenth of the efficiency lost to local gain sag", condition=True)
 FLAGS = (STIM, UNLIT, HEIGHT, BROKEN, NO_STIM, DEAD_TIME_TABLE, BLIND, BRIGHT)
 
-SLOW_SCALE, SECOND_SCALE = "30 s", "1 s"
+SLOW_SCALE = "30 s"
 README = "instruments/uvs/README.md"
 
 

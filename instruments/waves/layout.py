@@ -36,7 +36,6 @@ NUMBER_B = CHANNELS[LFR_B]
 # Types of minipackets, the project's own: 1 to 5 survey spectra in the order of the receivers, 8 to 11 bursts.
 FILL = 0
 SURVEY_TYPES = (1, 2, 3, 4, 5)
-BURST_TYPES = (8, 9, 10, 11)
 
 
 @dataclass(frozen=True)

@@ -198,10 +198,6 @@ class Geometry:
         bits |= np.where(predicted, np.uint32(Quality.GEOMETRY_PREDICTED), np.uint32(0))
         return bits
 
-    def describe(self) -> str:
-        """What it was made from, a line each."""
-        return "\n".join(f"{name}: {text}" for name, text in self.attrs.items())
-
     def values_hash(self, span: Span) -> str:
         """Digest of all values on fixed grids of times over a span, 32 hexadecimal digits.
 

@@ -19,15 +19,6 @@ from pipeline.clock import read_csv
 Floats = NDArray[np.float64]
 DAY = 86400.0
 CENTURY = 36525.0 * DAY
-ITEMS = (
-    "right_ascension",
-    "declination",
-    "meridian",
-    "angles",
-    "nutation_right_ascension",
-    "nutation_declination",
-    "nutation_meridian",
-)
 
 
 @dataclass(frozen=True)

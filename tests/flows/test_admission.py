@@ -10,8 +10,8 @@ import pytest
 from flows.admission import USABLE, Admission
 
 
-def begun(admission: Admission, kinds: list[str]) -> list[str]:
-    """Kinds that may begin at once, in order; the others wait."""
+def begin(admission: Admission, kinds: list[str], expected: list[str]) -> None:
+    """Let calls of these kinds ask one after the other; those expected, and no others, are at work then."""
 
     def enter(kind: str) -> None:
         with suppress(InterruptedError):
@@ -21,15 +21,25 @@ def begun(admission: Admission, kinds: list[str]) -> list[str]:
     for thread in threads:
         thread.start()
         thread.join(0.2)
-    return list(admission.running)
+    settles(admission, expected)
+
+
+def settles(admission: Admission, expected: list[str]) -> None:
+    """At work are, after however long, those expected, and stay so."""
+    for _ in range(600):
+        if sorted(admission.running) == expected:
+            break
+        threading.Event().wait(0.05)
+    threading.Event().wait(0.2)
+    assert sorted(admission.running) == expected
 
 
 def test_first_of_a_kind_goes_ahead() -> None:
     admission = Admission(4, 8000.0)
-    assert begun(admission, ["a", "a", "b", "b"]) == ["a", "b"]
+    begin(admission, ["a", "a", "b", "b"], ["a", "b"])
     admission.tell("a", 100.0)
     admission.leave("a")
-    assert sorted(begun(admission, ["a"])) == ["a", "a", "b"]
+    begin(admission, ["a"], ["a", "a", "b"])
     admission.stop()
 
 
@@ -37,14 +47,13 @@ def test_memory_holds() -> None:
     """Of 8 GB 6.4 are used: two calls of 3 GB, not three, whatever the number of workers; one that is too big alone."""
     admission = Admission(8, 8000.0)
     admission.tell("big", 3000.0)
-    assert begun(admission, ["big"] * 4) == ["big"] * 2
+    begin(admission, ["big"] * 4, ["big"] * 2)
     admission.leave("big")
-    threading.Event().wait(0.2)
-    assert admission.running == ["big"] * 2
+    settles(admission, ["big"] * 2)
     admission.stop()
     alone = Admission(8, 8000.0)
     alone.tell("huge", 7000.0)
-    assert begun(alone, ["huge", "huge"]) == ["huge"]
+    begin(alone, ["huge", "huge"], ["huge"])
     alone.stop()
     assert USABLE == 0.8
 
@@ -52,7 +61,7 @@ def test_memory_holds() -> None:
 def test_no_more_than_workers() -> None:
     admission = Admission(2, 8000.0)
     admission.tell("a", 10.0)
-    assert begun(admission, ["a"] * 3) == ["a"] * 2
+    begin(admission, ["a"] * 3, ["a"] * 2)
     admission.stop()
 
 
@@ -72,14 +81,10 @@ def test_alone() -> None:
     assert not inside.wait(0.2), "something still runs"
     admission.leave("a")
     assert inside.wait(30)
-    assert begun(admission, ["a"]) == []
+    begin(admission, ["a"], [])
     leave.set()
     thread.join()
-    for _ in range(100):
-        if admission.running:
-            break
-        threading.Event().wait(0.05)
-    assert admission.running == ["a"]
+    settles(admission, ["a"])
 
 
 def test_stopped() -> None:

@@ -32,7 +32,6 @@ def test_figures_show_what_they_should(loop: Loop, hits: dict[str, xr.Dataset], 
         assert (tmp_path / f"{name}.png").stat().st_size > 5000
     shown = figures["image"].axes[0].images[0].get_array()
     assert np.ma.count_masked(np.ma.masked_invalid(shown)) > 0  # hits and dummies
-    assert "simulated" in figures["image"].get_suptitle()
     points = figures["rate"].axes[0].containers + figures["rate"].axes[1].containers
     drawn = sum(len(c[0].get_xdata()) for c in points)
     assert drawn == rates.sizes["image"]
