@@ -23,7 +23,7 @@ OMEGA = np.radians(870.536) / 86400.0
 Moves = list[dict[str, Array]]
 
 
-@step(produces="jade.ion_moments", over="segment", version=3)
+@step(produces="jade.ion_moments", over="segment", version=4)
 def ion_moments(
     flux: Annotated[xr.Dataset, Product("jade.ion_flux")],
     geometry: Geometry,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,13 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from instruments.jade import looks
-from instruments.jade.layout import ENERGIES, KINDS, L3_KINDS
+from instruments.jade import chain, looks
+from instruments.jade.layout import ENERGIES, KINDS, L3_KINDS, level3
 from instruments.jade.level3 import COUNTS_PER_SECOND, FILL
-from instruments.jade.raw_write import LEVEL_3, folder_of, write_level3
+from instruments.jade.moments import JADE_I
+from instruments.jade.raw import SIMULATED
+from instruments.jade.raw_write import LEVEL_3, UNITS_3, folder_of, write_product
+from pipeline.archive.declaration import Legacy
 from pipeline.clock import format_utc
 from pipeline.geometry import Geometry
 from pipeline.jupiter.shape import longitude_latitude
@@ -22,6 +25,8 @@ Array = NDArray[np.float64]
 
 RADIUS = 71492.0
 MISSING_DATA = -1.0e31
+# Records that are written at once.
+BLOCK = 256
 ELECTRONS = {looks.HRS: "HRS_ELC_ALL", looks.LRS: "LRS_ELC_ANY"}
 IONS = {looks.HRS: "HRS_ION_ANY", looks.LRS: "LRS_ION_ANY"}
 # SOURCE_BACKGROUND: the background anode; coefficients that do not depend on time.
@@ -29,7 +34,29 @@ BY_ANODE, BY_COEFFICIENT = 1, 3
 _PARTS = {"": 0.0, "_UPPER": 0.5, "_LOWER": -0.5}
 
 
-def write_electrons(root: Path, rate: xr.Dataset, geometry: Geometry, edges: Array, *, version: int = 4) -> list[Path]:
+def write_level_3(given: Legacy) -> list[Path]:
+    """Write the rates of a pass as the archive's level 3 in its folders; returns the labels.
+
+    Rates that came from level 3 themselves are left out: the archive has them.
+    """
+    tables, labels = given.tables, []
+    electrons, ions = (given.products.get(f"jade.{n}_rate") for n in ("electron", "ion"))
+    if electrons is not None and "jade.energy_electrons" in tables:
+        edges = chain.energies(tables["jade.energy_electrons"])[1]
+        labels += write_electrons(given.folder, electrons, given.geometry, edges, simulated=given.simulated)
+    if ions is not None and "jade.energy_ions" in tables:
+        level = tables["jade.background"]["unmeasured"]
+        labels += write_ions(
+            given.folder, ions, given.geometry, looks.ion_looks(tables["jade.look_ions"]),
+            chain.energies(tables["jade.energy_ions"])[1], (float(level.value[JADE_I]), float(level.sigma[JADE_I])),
+            simulated=given.simulated,
+        )  # fmt: skip
+    return labels
+
+
+def write_electrons(
+    root: Path, rate: xr.Dataset, geometry: Geometry, edges: Array, *, version: int = 4, simulated: bool = True
+) -> list[Path]:
     """Write ``jade.electron_rate`` as level 3 files below `root`, one for each mode and UTC day; returns the labels.
 
     Parameters
@@ -37,8 +64,9 @@ def write_electrons(root: Path, rate: xr.Dataset, geometry: Geometry, edges: Arr
     edges : of the energies, eV, descending (65).
     version : of the archive's layout, 3 or 4.
     """
-    labels = []
-    for kind, day, part in _files(rate, "et", ELECTRONS):
+    half = looks.SECTOR / 2.0
+
+    def columns(kind: str, part: xr.Dataset) -> dict[str, Any]:
         volts = part["mcp_voltage"].values
         own = {
             "PACKETID": KINDS[kind].packet,
@@ -50,10 +78,9 @@ def write_electrons(root: Path, rate: xr.Dataset, geometry: Geometry, edges: Arr
         }
         if kind == "HRS_ELC_ALL":
             own["MAG_VECTOR"] = FILL
-        half = looks.SECTOR / 2.0
-        columns = {**_header(part, geometry), **_arrays(part, _turn(part, geometry), edges, half, half), **own}
-        labels.append(_written(root, kind, day, columns, part.sizes["et"], version))
-    return labels
+        return {**_header(part, geometry), **_arrays(part, _turn(part, geometry), edges, half, half), **own}
+
+    return list(_written(root, rate, ELECTRONS, columns, version, simulated))
 
 
 def write_ions(
@@ -65,6 +92,7 @@ def write_ions(
     background: tuple[float, float],
     *,
     version: int = 4,
+    simulated: bool = True,
 ) -> list[Path]:
     """Write ``jade.ion_rate`` as level 3 files below `root`, one for each mode and UTC day; returns the labels.
 
@@ -74,8 +102,9 @@ def write_ions(
     background : level that was subtracted from the rates and its uncertainty, 1/s.
     version : of the archive's layout, 2 to 4.
     """
-    labels = []
-    for kind, day, part in _files(rate, "record", IONS):
+    half = (look.azimuth_upper - look.azimuth_lower) / 2.0, (look.elevation_upper - look.elevation_lower) / 2.0
+
+    def columns(kind: str, part: xr.Dataset) -> dict[str, Any]:
         own = {
             "PACKETID": KINDS["LRS_ION_ANY"].packet,
             "PACKET_SPECIES": part["species"].values,
@@ -84,23 +113,32 @@ def write_ions(
             "BACKGROUND": background[0],
             "BACKGROUND_SIGMA": background[1],
         }
-        half = (look.azimuth_upper - look.azimuth_lower) / 2.0, (look.elevation_upper - look.elevation_lower) / 2.0
-        columns = {**_header(part, geometry), **_arrays(part, np.zeros(()), edges, *half), **own}
-        labels.append(_written(root, kind, day, columns, part.sizes["record"], version))
-    return labels
+        return {**_header(part, geometry), **_arrays(part, np.zeros(()), edges, *half), **own}
+
+    return list(_written(root, rate, IONS, columns, version, simulated))
 
 
-def _files(rate: xr.Dataset, index: str, kinds: Mapping[int, str]) -> Iterator[tuple[str, str, xr.Dataset]]:
-    """Kind, day and records of each file."""
+def _written(
+    root: Path,
+    rate: xr.Dataset,
+    kinds: Mapping[int, str],
+    columns: Callable[[str, xr.Dataset], dict[str, Any]],
+    version: int,
+    simulated: bool,
+) -> Iterator[Path]:
+    """Write a file of each mode and UTC day, some records at a time."""
+    index = str(rate["rate"].dims[0])
     day = np.array([t[:4] + t[5:8] for t in np.atleast_1d(format_utc(rate["et"].values, 0, day_of_year=True))])
-    for mode, kind in kinds.items():
-        for one in np.unique(day[rate["mode"].values == mode]):
-            yield kind, str(one), rate.isel({index: (rate["mode"].values == mode) & (day == one)})
-
-
-def _written(root: Path, kind: str, day: str, columns: Mapping[str, Any], number: int, version: int) -> Path:
-    folder = folder_of(root, LEVEL_3, day, L3_KINDS[kind].folder)
-    return write_level3(folder, kind, day, columns, number, version=version)
+    mode = rate["mode"].values
+    for code, kind in kinds.items():
+        for one in np.unique(day[mode == code]):
+            rows = np.flatnonzero((mode == code) & (day == one))
+            parts = (rate.isel({index: rows[k : k + BLOCK]}) for k in range(0, rows.size, BLOCK))
+            blocks = ((columns(kind, part), part.sizes[index]) for part in parts)
+            folder = folder_of(root, LEVEL_3, str(one), L3_KINDS[kind].folder)
+            name = f"JAD_L30_{kind}_CNT_{one}_V{version:02d}"
+            description = SIMULATED if simulated else "Count rates by perijove, not of the instrument's team"
+            yield write_product(folder, name, level3(kind, version), blocks, LEVEL_3, UNITS_3, description)
 
 
 def _utc(et: Array) -> NDArray[np.bytes_]:

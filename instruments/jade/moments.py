@@ -23,7 +23,7 @@ EV = chain.ELEMENTARY_CHARGE
 FLOOR = 14
 
 
-@step(produces="jade.electron_moments", over="segment", version=2)
+@step(produces="jade.electron_moments", over="segment", version=3)
 def electron_moments(
     flux: Annotated[xr.Dataset, Product("jade.electron_flux")],
     energy_electrons: Table,

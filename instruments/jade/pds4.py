@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from instruments.jade.level3_write import write_level_3
 from pipeline.archive.declaration import Facet, Particles, Pds4
 
 PDS4 = Pds4(
@@ -9,6 +10,7 @@ PDS4 = Pds4(
         Facet("Particles", "Electrons", "Plasma", domains=("Magnetosphere",), of="electron"),
         Facet("Particles", "Ions", "Plasma", domains=("Magnetosphere",), of="ion_"),
     ),
+    legacy=write_level_3,
     levels={"jade.electron_moments": "Derived", "jade.ion_moments": "Derived", "jade.ion_masses": "Derived"},
     particles={
         "jade.electron_rate": Particles("Electrons", ("Count Rate", "Counts")),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from instruments.jade.layout import IDP_HEADER, KINDS, SYNC, Objects, level2, level3, rjw_comments, row_bytes
 from instruments.jade.raw import SIMULATED
 from pipeline.clock import TICKS, Sclk, format_utc
-from pipeline.formats.pds3 import COLUMNS, write_label
+from pipeline.formats.pds3 import COLUMNS, Block, write_label
 from pipeline.formats.pds3_write import table_object
 
 LEVEL_2, LEVEL_3 = "JNO-J/SW-JAD-2-UNCALIBRATED-V1.0", "JNO-J/SW-JAD-3-CALIBRATED-V1.0"
@@ -66,7 +66,7 @@ def write_level2(
     day = format_utc(float(start[0]), 0, day_of_year=True)
     name = f"JAD_L20_{kind}_{day[:4]}{day[5:8]}"
     folder = folder_of(root, LEVEL_2, day[:4] + day[5:8], KINDS[kind].folder)
-    return write_product(folder, f"{name}_V{version:02d}", objects, {**nominal, **columns}, n, LEVEL_2, UNITS_2)
+    return write_product(folder, f"{name}_V{version:02d}", objects, [({**nominal, **columns}, n)], LEVEL_2, UNITS_2)
 
 
 def counts_of(clock: Sclk, et: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -87,32 +87,50 @@ def write_level3(
     columns : the objects that are known; others are 0.
     """
     name = f"JAD_L30_{kind}_CNT_{day}_V{version:02d}"
-    return write_product(folder, name, level3(kind, version), columns, number, LEVEL_3, UNITS_3)
+    return write_product(folder, name, level3(kind, version), [(columns, number)], LEVEL_3, UNITS_3)
 
 
 def write_product(
-    folder: Path, name: str, objects: Objects, columns: Mapping[str, ArrayLike], number: int, dataset: str,
-    units: Mapping[str, str],
+    folder: Path, name: str, objects: Objects, blocks: Iterable[tuple[Mapping[str, ArrayLike], int]], dataset: str,
+    units: Mapping[str, str], description: str = SIMULATED,
 ) -> Path:  # fmt: skip
-    """Write data and label, with the comments the archive's labels have; what `columns` lacks is 0."""
+    """Write data and label, with the comments the archive's labels have.
+
+    Parameters
+    ----------
+    blocks : the records, some at a time: objects and the number of records; what a block lacks is 0.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    arrays = {}
-    for key, (kind, shape) in objects.items():
-        value = np.asarray(columns.get(key, np.zeros((), kind)))
-        array = np.zeros((number, *shape), kind)
-        array[...] = value.reshape(value.shape + (1,) * (array.ndim - value.ndim)) if value.ndim == 1 else value
-        arrays[key] = array
-    table, data = table_object(arrays, units, "<")
-    (folder / f"{name}.DAT").write_bytes(data)
+    digest, number = hashlib.md5(), 0
+    table = Block([])
+    with (folder / f"{name}.DAT").open("wb") as file:
+        for columns, n in blocks:
+            described, data = table_object(_records(objects, columns, n), units, "<")
+            table = described["TABLE"]
+            file.write(data)
+            digest.update(data)
+            number += n
+    rows = Block([(key, number if key == "ROWS" else value) for key, value in table.pairs])
     pairs = {
         "PDS_VERSION_ID": "PDS3", "DATA_SET_ID": dataset, "STANDARD_DATA_PRODUCT_ID": name[4:-12],
         "PRODUCT_ID": name[:-4], "PRODUCT_VERSION_ID": name[-2:], "PRODUCT_TYPE": "DATA",
         "PROCESSING_LEVEL_ID": name[5], "INSTRUMENT_HOST_NAME": "JUNO", "INSTRUMENT_ID": "JAD",
-        "DESCRIPTION": SIMULATED, "RECORD_TYPE": "FIXED_LENGTH", "RECORD_BYTES": row_bytes(objects),
-        "FILE_RECORDS": number, "MD5_CHECKSUM": hashlib.md5(data).hexdigest(), "^TABLE": f"{name}.DAT", **table,
+        "DESCRIPTION": description, "RECORD_TYPE": "FIXED_LENGTH", "RECORD_BYTES": row_bytes(objects),
+        "FILE_RECORDS": number, "MD5_CHECKSUM": digest.hexdigest(), "^TABLE": f"{name}.DAT", "TABLE": rows,
     }  # fmt: skip
     comments = "".join(f"{line:<{COLUMNS}}\r\n" for line in rjw_comments(objects))
     head, mark, rest = write_label(pairs).partition("OBJECT                         = TABLE")
     path = folder / f"{name}.LBL"
     path.write_bytes((head + comments + mark + rest).encode("ascii"))
     return path
+
+
+def _records(objects: Objects, columns: Mapping[str, ArrayLike], number: int) -> dict[str, NDArray[Any]]:
+    """All objects of some records; those that are not given are 0."""
+    arrays = {}
+    for key, (kind, shape) in objects.items():
+        value = np.asarray(columns.get(key, np.zeros((), kind)))
+        array = np.zeros((number, *shape), kind)
+        array[...] = value.reshape(value.shape + (1,) * (array.ndim - value.ndim)) if value.ndim == 1 else value
+        arrays[key] = array
+    return arrays

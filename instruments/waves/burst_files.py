@@ -58,6 +58,9 @@ NEEDED = ("TRIG_SCET", "PREAMP_ATTN_SETTING", "CLIPPED_FRACTION", "SAMPLING_INTE
 def _table(path: Path) -> tuple[Label, Table]:
     label, _ = corrected(read_label(path))
     table = read_table(label, "DATA_TABLE")
+    record, row = label.get("RECORD_BYTES"), label["DATA_TABLE"].get("ROW_BYTES")
+    if record != row:
+        raise InputError(path, f"records of {record} bytes hold rows of {row}", "RECORD_BYTES")
     missing = [name for name in NEEDED if name not in table]
     if missing:
         raise InputError(path, f"columns missing: {', '.join(missing)}", "DATA_TABLE")

@@ -130,7 +130,7 @@ def simulate(scene: Scene, raw_folder: Path, scale: Literal["demo", "full"], rng
     lost = write_files(raw_folder, scene, packets, captures, truth, SUBSECONDS, rng)
     yield Truth("waves.survey", "", truth.assign_attrs(injected=lost["survey"]))
     for burst in BURSTS:
-        taken, own = captures[burst.name], circuits[burst.receiver]
+        taken, own = captures.pop(burst.name), circuits[burst.receiver]
         told = capture_truth(burst, taken)
         edge = 2.0 * PERIODS * burst.rate / float(known["transfer"]["passband"][burst.receiver][0]) / burst.samples
         clipped = float(np.mean([np.isin(c.counts, ADC_LIMITS).any() for c in taken]))
@@ -381,8 +381,10 @@ def spectrum_truth(burst: Burst, told: xr.Dataset, captures: list[Capture], own:
     use = (f >= low) & (f <= high)
     window = np.sin(np.pi * np.arange(size) / size) ** 2
     starts = range(0, inner.shape[1] - size + 1, size // 2)
-    power = np.mean([np.abs(np.fft.rfft(inner[:, s : s + size] * window, axis=1)) ** 2 for s in starts], axis=0)
-    field = 2.0 * power[:, use] / (burst.rate * 0.375 * size)
+    power = np.zeros((len(inner), int(use.sum())))
+    for s in starts:
+        power += np.abs(np.fft.rfft(inner[:, s : s + size] * window, axis=1)[:, use]) ** 2 / len(starts)
+    field = 2.0 * power / (burst.rate * 0.375 * size)
     weaker = np.array([10.0 ** (-own.loss / 10.0) if c.attenuator else 1.0 for c in captures])[:, None]
     variance = (own.noise**2 + 1.0 / 12.0) * own.volts**2 / weaker
     noise = variance * 2.0 / burst.rate / np.abs(own.response(f[use])) ** 2

@@ -59,7 +59,8 @@ def _compare(identity: str, a: dict[str, Any], b: dict[str, Any]) -> dict[str, A
         first, second = xr.align(first, second, join="inner")
     for variable in schema.variables:
         if variable.name in first and variable.name in second and first[variable.name].dtype.kind in "fiu":
-            entry["variables"].append(_difference(first, second, variable.name))
+            # Of copies, which take along what they have read when they go.
+            entry["variables"].append(_difference(first.copy(deep=True), second.copy(deep=True), variable.name))
     entry["same_values"] = all(v["changed"] == 0 for v in entry["variables"])
     return entry
 

@@ -100,6 +100,7 @@ REFUSED: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "no data": (L2, drop(".DAT"), "DAT"),
     "label of rubbish": (L2, lambda p: p.write_bytes(b"\x00\xff" * 400), "not a PDS label|keyword missing"),
     "empty data": (L2, cut(0), "the file has 0"),
+    "half of the data": (L2, cut(10_000), "the file has 10000"),
     "comments against objects": (L2, in_label("RJW, SYNC, I,", "RJW, SYNC, H,"), "RJW comments say"),
     "no such object": (L2, in_label("= ISSUES", "= ISSUEX"), "no column|no such column"),
     "type unknown": (L2, in_label("LSB_UNSIGNED_INTEGER", "LSB_UNSIGNED_INTEGEX"), "data type"),
@@ -143,7 +144,7 @@ def test_damage_is_counted(tmp_path: Path, name: str) -> None:
     assert told[what] == 1
 
 
-@pytest.mark.parametrize("value", [-1e31, np.nan, np.inf])
+@pytest.mark.parametrize("value", [-1e31, 1e13, np.nan, np.inf])
 def test_rates_that_are_none_are_missing(tmp_path: Path, value: float) -> None:
     path = written(tmp_path, L3I)
     in_record("DATA", value, L3I)(path)

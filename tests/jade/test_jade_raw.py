@@ -15,6 +15,7 @@ from loops import CLOCK, PASS, Loop
 
 from instruments.jade import INSTRUMENT, archive, chain, layout, level3, level3_write, looks, raw, raw_write
 from instruments.jade.schemas import ELECTRON_RATE, ION_RATE
+from pipeline.archive.declaration import Legacy
 from pipeline.clock import Span
 from pipeline.dataset import check
 from pipeline.dataset.context import add_context
@@ -81,7 +82,7 @@ def test_a_record_is_read_by_its_label_alone(tmp_path: Path) -> None:
     wide = {"u1": "<u2", "<u2": "<u4", "i1": "<i2"}
     objects = {n: (wide.get(t, t), shape) for n, (t, shape) in reversed(layout.level2("HRS_ELC_ALL").items())}
     other = raw_write.write_product(
-        tmp_path / "other", path.stem, objects, {n: columns[n] for n in objects}, 6, raw_write.LEVEL_2, {}
+        tmp_path / "other", path.stem, objects, [({n: columns[n] for n in objects}, 6)], raw_write.LEVEL_2, {}
     )
     assert other.with_suffix(".DAT").stat().st_size == 6 * layout.row_bytes(objects)
     one, two = (raw.read_electrons([raw.open_level2(p, CLOCK)], None, CLOCK) for p in (path, other))
@@ -292,6 +293,34 @@ def test_ion_rates_go_to_level_3_and_come_back(loop: Loop, tmp_path: Path, versi
     assert ((other["quality"].values & np.uint32(1 << 1)) != 0).any(axis=(0, 1)).all()
     done = check.finish(add_context(back, ION_RATE, loop.scene.geometry, CLOCK), ION_RATE, INSTRUMENT.flags, {})
     check.check(done, ION_RATE, INSTRUMENT.flags)
+
+
+@pytest.mark.parametrize("simulated", [True, False])
+def test_level_3_of_a_pass_is_written_in_blocks(
+    loop: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, simulated: bool
+) -> None:
+    """As `archive --format pds3` does it: the same bytes in blocks of seven records as at once."""
+    rates = {n: loop.products[n] for n in ("jade.electron_rate", "jade.ion_rate")}
+    known = {f"jade.{n}": t for n, t in tables().items()}
+    scene = loop.scene
+    written = {}
+    for size in (7, 1000):
+        monkeypatch.setattr(level3_write, "BLOCK", size)
+        given = Legacy(rates, {}, known, scene.geometry, CLOCK, scene.pass_, tmp_path / str(size), simulated)
+        written[size] = level3_write.write_level_3(given)
+    assert sorted({p.name[:19] for p in written[7]}) == [
+        "JAD_L30_HRS_ELC_ALL",
+        "JAD_L30_LRS_ELC_ANY",
+        "JAD_L30_LRS_ION_ANY",
+    ]
+    for one, other in zip(written[7], written[1000], strict=True):
+        for suffix in (".LBL", ".DAT"):
+            assert one.with_suffix(suffix).read_bytes() == other.with_suffix(suffix).read_bytes()
+        assert level3.open_level3(one, CLOCK).meta["simulated"] == simulated
+    found = level3.read_electrons([level3.open_level3(p, CLOCK) for p in written[7][:2]], None, CLOCK)
+    np.testing.assert_allclose(found["rate"].values, rates["jade.electron_rate"]["rate"].values, rtol=1e-6)
+    archived = Legacy(rates, {}, {}, scene.geometry, CLOCK, scene.pass_, tmp_path, simulated)
+    assert level3_write.write_level_3(archived) == []
 
 
 def test_two_sensors_are_two_of_three(tmp_path: Path) -> None:

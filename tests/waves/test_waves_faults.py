@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +80,58 @@ def test_damage_is_refused_or_counted(loop: Loop, tmp_path: Path, form: str) -> 
         assert np.all(np.diff(made["et"].values) > 0)
     assert all(str(tmp_path) in text and "\n" not in text for text in said)
     assert read or form in ("waves.survey_csv", "waves.das2_codes", "waves.das2_survey", "waves.rec")
+
+
+def in_bytes(old: bytes, new: bytes) -> Callable[[Path], None]:
+    """Other bytes in place of the first of these."""
+
+    def edit(path: Path) -> None:
+        whole = path.read_bytes()
+        assert old in whole
+        path.write_bytes(whole.replace(old, new, 1))
+
+    return edit
+
+
+def in_capture(offset: int, new: bytes) -> Callable[[Path], None]:
+    """Other bytes in the second of the records, of 24908 bytes, behind the file's header."""
+
+    def edit(label: Path) -> None:
+        path = label.with_suffix(".DAT")
+        whole = bytearray(path.read_bytes())
+        start = 2 * 24_908 + offset
+        whole[start : start + len(new)] = new
+        path.write_bytes(whole)
+
+    return edit
+
+
+CSV, REC, CODES = "waves.survey_csv", "waves.rec", "waves.das2_codes"
+REFUSED: dict[str, tuple[str, Callable[[Path], None], str]] = {
+    "survey: another header": (CSV, in_bytes(b"48.83,97.66", b"48.83,99.66"), "frequencies"),
+    "survey: a field too many": (CSV, in_bytes(b"2016-240T12", b"5,2016-240T12"), "line 6: is no survey of 154"),
+    "survey: a word that is no number": (CSV, in_bytes(b"e-1", b"x-1"), "not readable"),
+    "survey: a time that is none": (CSV, in_bytes(b"2016-240T12", b"2016-240T32"), "not readable"),
+    "das2: bytes that are no packet": (CODES, in_bytes(b":05:2016-08-27T12:07", b"#05:2016-08-27T12:07"), "byte "),
+    "das2: another number of values": (CODES, in_bytes(b'nitems="38"', b'nitems="37"'), "yscan|nitems|values"),
+    "das2: no code": (CODES, in_bytes(b"13       13", b"13.5     13"), "no code of 8 bits"),
+    "burst: kind": (REC, in_capture(64, struct.pack("<f", 1e-3)), "no sampling interval"),
+    "burst: count": (REC, in_capture(72, struct.pack("<I", 7000)), "more than its record"),
+    "burst: time": (REC, in_capture(24, b"2016-940T12"), "TRIG_SCET"),
+    "burst: length of records": (REC, in_bytes(b"= 24908", b"= 24904"), "records of 24904 bytes hold rows of 24908"),
+    "burst: label without data": (REC, lambda p: p.with_suffix(".DAT").unlink(), "DAT"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_damage_is_refused_by_name(loop: Loop, tmp_path: Path, what: str) -> None:
+    form, damage, reason = REFUSED[what]
+    path = folder_of(loop, form, tmp_path)
+    damage(path)
+    with pytest.raises(InputError, match=reason) as caught:
+        INSTRUMENT.format(form).read(granules_of(tmp_path, form), None, CLOCK)
+    assert str(tmp_path) in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def granules_of(folder: Path, form: str) -> list[Granule]:

@@ -103,6 +103,15 @@ def test_damage_is_counted_and_the_rest_is_read(tmp_path: Path) -> None:
         assert content(path, found, np.array([k]), len(packet.data))[0][0].tobytes() == packet.data
 
 
+def test_a_measurement_sent_twice_is_counted(tmp_path: Path) -> None:
+    path = tmp_path / "a.pkt"
+    path.write_bytes(b"".join(frames(1, [*many(), many()[2]])))
+    found = scan(path)
+    assert len(found.kind) == len(many())
+    events = dict(zip(packets.EVENTS, found.events.sum(axis=0).tolist(), strict=True))
+    assert (events["measurements_duplicate"], events["measurements_incomplete"]) == (1, 0)
+
+
 def test_late_frames_are_no_loss(tmp_path: Path) -> None:
     sent = list(frames(1, many()))
     path = tmp_path / "a.pkt"
