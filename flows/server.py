@@ -7,6 +7,7 @@ thread it ends with the run, however that ends. A server that the user set (``PR
 from __future__ import annotations
 
 import fcntl
+import logging
 import socket
 import threading
 import time
@@ -22,6 +23,9 @@ from flows.signals import kept
 from pipeline.errors import PerijoveError, StoreError, UsageError
 
 STARTUP, SHUTDOWN = 120.0, 3.0
+
+# What sends events says when some are left at the end of a run; they are waited for, and nothing is wrong.
+logging.getLogger("EventsWorker").setLevel(logging.ERROR)
 
 
 class Server(uvicorn.Server):

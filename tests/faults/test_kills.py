@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from core_fixtures import SITE, command, environment, product_bytes, request, run, start, statuses
+from core_fixtures import SITE, command, environment, free_port, product_bytes, request, run, start, statuses
 from distributed import Client
 
 import perijove
@@ -165,12 +165,6 @@ def test_worker_killed_at_fifty_moments(raw: Path, store: Path, tmp_path: Path) 
 
 
 # A scheduler and a server of one's own
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_for(true: Callable[[], bool], every: float = 0.1) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from core_fixtures import CLOCK, command, environment, invoke, product_bytes, statuses
+from core_fixtures import CLOCK, command, environment, free_port, invoke, product_bytes, statuses
 
 from pipeline.clock import parse_utc
 from pipeline.passes import get_pass
@@ -35,14 +35,6 @@ def until(true: Callable[[], Any], process: subprocess.Popen[bytes], log: Path) 
         assert time.monotonic() < deadline, log.read_text()
         time.sleep(0.5)
     return found
-
-
-def free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Served:
