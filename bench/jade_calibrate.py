@@ -7,16 +7,14 @@ them. The counts do not matter to the time, so no scene is simulated.
 
 from __future__ import annotations
 
-import resource
 import tempfile
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
+from measure import timed
 
 from calibration.tables import Table
 from instruments.jade import INSTRUMENT
@@ -32,17 +30,6 @@ from pipeline.passes import get_pass
 CLOCK = Sclk.default()
 EVERY = 30.0
 TABLES = {p.stem: Table.read(p) for p in INSTRUMENT.tables.glob("*.yaml") if p.stem != "context"}
-
-
-@contextmanager
-def timed(what: str, megabytes: float = 0.0) -> Iterator[None]:
-    start, used = time.perf_counter(), time.process_time()
-    yield
-    peak, used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, time.process_time() - used
-    rate = f"{megabytes / used:7.2f} MB/s" if megabytes else ""
-    print(
-        f"{what:24s} {time.perf_counter() - start:7.2f} s {used:7.2f} s of processor {peak:6.0f} MB {rate}", flush=True
-    )
 
 
 def write(folder: Path, span: Span) -> float:

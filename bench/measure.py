@@ -1,0 +1,19 @@
+"""What benches measure with: wall clock, processor time, peak memory and rate of a block."""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def timed(what: str, megabytes: float = 0.0) -> Iterator[None]:
+    """Print what a block took; with its size, also the rate at which a processor goes through it."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    yield
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    rate = f"   {megabytes / cpu:7.1f} MB/s" if megabytes and cpu else ""
+    print(f"{what:38s} {wall:7.2f} s   {cpu:7.2f} s of processor   {peak:6.0f} MB{rate}", flush=True)
