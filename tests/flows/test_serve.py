@@ -238,6 +238,21 @@ def test_schedules_of_the_table() -> None:
     assert (times[1] - times[0]).total_seconds() == day
 
 
+def test_scheduled_runs_go_on_while_data_arrive(raw: Path, tmp_path: Path) -> None:
+    """Nothing before the first delivery of the pass, and nothing once none has come for long; by hand always."""
+    from flows.deployed import _idle
+
+    store = Store(tmp_path / "s").prepare()
+    assert _idle(store, 1, "scheduled", 3600.0) == "no raw data have arrived yet"
+    watch = Arrivals(raw, store, CLOCK)
+    watch.look()
+    assert watch.look() is not None
+    assert _idle(store, 1, "scheduled", 3600.0) is None
+    assert _idle(store, 3, "scheduled", 3600.0) == "no raw data have arrived yet"
+    assert _idle(store, 1, "scheduled", 0.0) == "no raw data have arrived for 0.0 days"
+    assert _idle(store, 1, "by hand", 0.0) is None
+
+
 @pytest.mark.slow
 def test_port_that_is_taken(tmp_path: Path) -> None:
     import socket
