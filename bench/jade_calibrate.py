@@ -8,14 +8,12 @@ them. The counts do not matter to the time, so no scene is simulated.
 from __future__ import annotations
 
 import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
+from measure import timed
 
 from calibration.tables import Table
 from instruments.jade import INSTRUMENT
@@ -27,21 +25,10 @@ from pipeline.dataset.context import add_context
 from pipeline.geometry import Geometry, make_geometry
 from pipeline.instrument import Granule, ProductType, Step
 from pipeline.passes import get_pass
-from pipeline.runs.monitor import forget_peak, peak_mb
 
 CLOCK = Sclk.default()
 EVERY = 30.0
 TABLES = {p.stem: Table.read(p) for p in INSTRUMENT.tables.glob("*.yaml") if p.stem != "context"}
-
-
-@contextmanager
-def timed(what: str) -> Iterator[None]:
-    """Seconds of clock and processor, and peak memory, of what is done inside."""
-    forget_peak()
-    start, used = time.perf_counter(), time.process_time()
-    yield
-    seconds, used = time.perf_counter() - start, time.process_time() - used
-    print(f"{what:24s} {seconds:7.1f} s {used:7.1f} s of processor {peak_mb():6.0f} MB", flush=True)
 
 
 def write(folder: Path, span: Span) -> float:

@@ -7,15 +7,13 @@ calibrated in segments as the core cuts them; results are dropped, as workers dr
 from __future__ import annotations
 
 import multiprocessing
-import resource
 import tempfile
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
+from measure import timed
 
 from calibration.tables import Table
 from instruments.jedi import INSTRUMENT, calibrate, raw, spectrograms
@@ -24,16 +22,6 @@ from pipeline.scene import Scene, make_scene
 
 CLOCK = Sclk.default()
 SEGMENT = 1200.0
-
-
-@contextmanager
-def timed(what: str, size: float = 0.0) -> Iterator[None]:
-    start, used = time.perf_counter(), time.process_time()
-    yield
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    wall, cpu = time.perf_counter() - start, time.process_time() - used
-    rate = f"   {size / cpu:6.1f} MB/s" if size else ""
-    print(f"{what:34s} {wall:7.1f} s   {cpu:7.1f} s of processor   {peak:6.0f} MB{rate}", flush=True)
 
 
 def scene() -> Scene:

@@ -5,15 +5,12 @@ Everything by itself in one process: simulate, open, read, calibrate one by one 
 
 from __future__ import annotations
 
-import resource
 import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
+from measure import timed
 
 from calibration.library import Library
 from calibration.tables import Table
@@ -31,16 +28,6 @@ SPECTRUM = (
     *("spectrum_detector", "spectrum_dark", "spectrum_responsivity", "wavelength", "exposure", "temperature"),
     "compression",
 )
-
-
-@contextmanager
-def timed(what: str, megabytes: float = 0.0) -> Iterator[None]:
-    start = time.perf_counter()
-    yield
-    seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    rate = f"{megabytes / seconds:6.1f} MB/s of raw data" if megabytes else ""
-    print(f"{what:34s} {seconds:7.2f} s   {peak:6.0f} MB   {rate}")
 
 
 def opened(folder: Path) -> dict[str, list[Granule]]:

@@ -5,16 +5,13 @@ Everything by itself in one process: simulate, read, calibrate in segments as th
 
 from __future__ import annotations
 
-import resource
 import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import xarray as xr
+from measure import timed
 
 from calibration.tables import Table
 from instruments.mag import INSTRUMENT, average, calibrate, model, raw, sts
@@ -30,14 +27,6 @@ CLOCK = Sclk.default()
 FIELD = ("ranges", "gain", "zero", "orthogonality", "alignment", "bench", "temperature", "timing", "eddy",
          "spacecraft_field", "noise")  # fmt: skip
 MEAN = ("gain", "zero", "orthogonality", "alignment", "bench", "timing", "eddy", "spacecraft_field")
-
-
-@contextmanager
-def timed(what: str) -> Iterator[None]:
-    start = time.perf_counter()
-    yield
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"{what:34s} {time.perf_counter() - start:7.2f} s   {peak:6.0f} MB")
 
 
 def chosen(names: tuple[str, ...]) -> list[Table]:

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import multiprocessing
 import pickle
-import resource
 import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
+from measure import timed
 
 from calibration.tables import Table
 from instruments.sru import INSTRUMENT, calibrate, counts, raw, stars
@@ -28,16 +25,6 @@ from pipeline.scene import Scene, make_scene
 
 CLOCK = Sclk.default()
 TABLES = {p.stem: Table.read(p) for p in INSTRUMENT.tables.glob("*.yaml") if p.stem != "context"}
-
-
-@contextmanager
-def timed(what: str, megabytes: float = 0.0) -> Iterator[None]:
-    start = time.process_time()
-    yield
-    seconds = time.process_time() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    rate = f"{megabytes / seconds:6.1f} MB/s of raw data" if megabytes else ""
-    print(f"{what:34s} {seconds:7.1f} s   {peak:6.0f} MB   {rate}", flush=True)
 
 
 def simulated(folder: Path) -> None:

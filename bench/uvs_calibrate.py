@@ -7,16 +7,15 @@ acquisition. They are read and calibrated in segments as the core cuts them; res
 from __future__ import annotations
 
 import multiprocessing
-import resource
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
 from astropy.io import fits
+from measure import timed
 
 from calibration.tables import Table
 from instruments.uvs import INSTRUMENT, calibrate, raw, simulate, spectra
@@ -34,14 +33,6 @@ STEPS: tuple[tuple[str, Callable[..., xr.Dataset], float], ...] = (
     ("uvs.spectra", spectra.spectra, spectra.SPIN_HALO),
     ("uvs.swath", spectra.swath, calibrate.HALO),
 )
-
-
-@contextmanager
-def timed(what: str) -> Iterator[None]:
-    start = time.perf_counter()
-    yield
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"{what:34s} {time.perf_counter() - start:7.1f} s   {peak:6.0f} MB", flush=True)
 
 
 def copied(path: Path, number: int) -> None:

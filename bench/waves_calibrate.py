@@ -6,14 +6,12 @@ cuts them. The bytes do not matter to the time, so no scene is simulated.
 
 from __future__ import annotations
 
-import resource
 import tempfile
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from measure import timed
 
 from calibration.tables import Table
 from instruments.waves import INSTRUMENT
@@ -27,15 +25,6 @@ from pipeline.passes import get_pass
 
 CLOCK = Sclk.default()
 SECONDS = 7200
-
-
-@contextmanager
-def timed(what: str) -> Iterator[None]:
-    start, before = time.perf_counter(), time.process_time()
-    yield
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    used = time.process_time() - before
-    print(f"{what:34s} {time.perf_counter() - start:7.2f} s {used:7.2f} s of processor {peak:6.0f} MB", flush=True)
 
 
 def survey_packets(first: int) -> Iterator[Packet]:

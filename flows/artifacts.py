@@ -49,7 +49,10 @@ class Shown:
             if self._changed.is_set() or ended:
                 self._changed.clear()
                 share = 100.0 * sum(self._done.values()) / max(1, sum(self._all.values()))
-                update_progress_artifact(self._id, progress=min(100.0, share))
+                try:
+                    update_progress_artifact(self._id, progress=min(100.0, share))
+                except Exception:  # the server is gone: the flow says so, in its own words
+                    return
             if ended:
                 return
 

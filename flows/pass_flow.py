@@ -22,11 +22,12 @@ from flows.server import prefect_api, server_needed
 from flows.signals import exit_at_once
 from pipeline.runs.execute import Made
 from pipeline.runs.plan import Plan
-from pipeline.runs.run import Engine, Progress, Rounds, Session, make_if_ready
+from pipeline.runs.run import Engine, Progress, Rounds, Session, make_if_ready, no_progress
 
 
 def run_pass(
     session: Session,
+    plan: Plan,
     rounds: Rounds,
     *,
     workers: int,
@@ -38,6 +39,7 @@ def run_pass(
 
     Parameters
     ----------
+    plan : what is known to be made, for the progress.
     rounds : of `pipeline.runs.run.carry_out`; calls back with the products of each round, then draws the pictures.
     workers : processes of the local cluster.
     address : scheduler to use instead.
@@ -56,7 +58,7 @@ def run_pass(
               task_runner=threads)  # fmt: skip
         def pass_flow(pass_number: int) -> None:
             del pass_number  # shown in Prefect's interface
-            rounds(lambda plan: _round(plan, session, executor, progress, timeout), executor, progress)
+            _carry_out(session, plan, rounds, executor, progress, timeout)
 
         # A synchronous flow waits a second for its heartbeat to end; the pass needs none.
         with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}), server_needed():
@@ -73,13 +75,23 @@ def inside_flow(workers: int, address: str | None, timeout: float | None) -> Eng
     """An engine for use within a flow that runs already: its tasks are that flow's."""
 
     def engine(session: Session, plan: Plan, rounds: Rounds) -> None:
-        with cluster(workers, address) as client, Shown(plan) as shown:
-            executor = _executor(client, session)
-            rounds(
-                lambda round_plan: _round(round_plan, session, executor, shown.update, timeout), executor, shown.update
-            )
+        with cluster(workers, address) as client:
+            _carry_out(session, plan, rounds, _executor(client, session), no_progress, timeout)
 
     return engine
+
+
+def _carry_out(
+    session: Session, plan: Plan, rounds: Rounds, executor: OnDask, progress: Progress, timeout: float | None
+) -> None:
+    """Go through the rounds within a flow; its progress is told and shown in Prefect's interface."""
+    with Shown(plan) as shown:
+
+        def tell(name: str, done: int, total: int) -> None:
+            progress(name, done, total)
+            shown.update(name, done, total)
+
+        rounds(lambda round_plan: _round(round_plan, session, executor, tell, timeout), executor, tell)
 
 
 def _round(

@@ -6,7 +6,7 @@ thread it ends with the run, however that ends. A server that the user set (``PR
 
 from __future__ import annotations
 
-import fcntl
+import logging
 import socket
 import threading
 import time
@@ -20,8 +20,12 @@ from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 from flows.signals import kept
 from pipeline.errors import PerijoveError, StoreError, UsageError
+from pipeline.files import locked
 
 STARTUP, SHUTDOWN = 120.0, 3.0
+
+# What sends events says when some are left at the end of a run; they are waited for, and nothing is wrong.
+logging.getLogger("EventsWorker").setLevel(logging.ERROR)
 
 
 class Server(uvicorn.Server):
@@ -51,12 +55,8 @@ class Server(uvicorn.Server):
 
     def __enter__(self) -> str:
         # Runs that begin together would each bring a new database up to date, and all but one fail.
-        try:
-            with (PREFECT_HOME.value() / "perijove.lock").open("a") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)
-                self._start()
-        except OSError as error:
-            raise StoreError(f"{error.filename} cannot be written: {error.strerror}") from error
+        with locked(PREFECT_HOME.value() / "perijove.lock"):
+            self._start()
         return f"http://127.0.0.1:{self.socket.getsockname()[1]}/api"
 
     def _start(self) -> None:

@@ -145,7 +145,7 @@ def _run(request: Any, workers: int, address: str | None, timeout: float) -> dic
             with exit_at_once():
                 from flows.pass_flow import run_pass
 
-            run_pass(session, rounds, workers=workers, address=address, progress=progress.update, timeout=timeout)
+            run_pass(session, plan, rounds, workers=workers, address=address, progress=progress.update, timeout=timeout)
 
     return carry_out(prepare(request), with_prefect, show_waiting)
 

@@ -44,6 +44,10 @@ class InputError(PerijoveError):
         return f"{where}: {self.reason}"
 
 
+class OtherFormatError(InputError):
+    """A file of another format than the one asked for, as its own content says, whatever lies beside it."""
+
+
 class CalibrationError(PerijoveError):
     """A calibration table that is missing, ambiguous or inconsistent."""
 

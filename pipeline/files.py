@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from pipeline.errors import InputError, StoreError
@@ -26,6 +27,31 @@ def aside(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             part.unlink()
+
+
+@contextmanager
+def locked(path: Path, waiting: Callable[[str], None] = lambda holder: None) -> Iterator[None]:
+    """Hold the lock of a file, which ends with the process; calls `waiting` with the process that has it, and waits.
+
+    Raises
+    ------
+    StoreError
+        if the file cannot be written.
+    """
+    with ExitStack() as opened:
+        try:
+            file = opened.enter_context(path.open("ab+", buffering=0))
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                waiting(file.read().decode().strip())
+                fcntl.flock(file, fcntl.LOCK_EX)
+            file.truncate(0)
+            file.write(f"{os.getpid()}\n".encode())
+        except OSError as error:
+            raise StoreError(f"{path} cannot be written: {error.strerror}") from error
+        yield
 
 
 def write_aside(path: Path, content: bytes) -> None:

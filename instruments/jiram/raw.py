@@ -36,7 +36,7 @@ from instruments.jiram.layout import (
     TEXPO,
 )
 from pipeline.clock import Sclk, Span, parse_utc
-from pipeline.errors import InputError
+from pipeline.errors import InputError, OtherFormatError
 from pipeline.formats.defects import corrected
 from pipeline.formats.pds3 import Block, Label, Quantity, parse, read_label
 from pipeline.formats.pds3_columns import stored_type
@@ -100,7 +100,9 @@ def open_edr(path: Path, channel: str, kind: str) -> Granule:
     label = label_of(path)
     frame = str(file_block(label).get("FRAME_TYPE", "missing")).upper()
     if FRAMES.get(frame) != kind or (own, level) != (channel, "edr"):
-        raise InputError(path, f"{own.upper()} {level.upper()} of frame type {frame}: not a {channel} {kind} frame")
+        raise OtherFormatError(
+            path, f"{own.upper()} {level.upper()} of frame type {frame}: not a {channel} {kind} frame"
+        )
     data = label.pointer("IMAGE" if channel == "img" else "TABLE")[0]
     log = log_of(path)
     start, stop = interval(label)

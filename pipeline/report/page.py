@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import registry
+from pipeline.clock import Span, format_utc, parse_utc
 from pipeline.dataset import netcdf
 from pipeline.dataset.summary import flag_shares, flag_text
 from pipeline.errors import StoreError
@@ -14,7 +15,7 @@ from pipeline.files import write_aside
 from pipeline.passes import get_pass
 from pipeline.runs.pictures import Picture, pictures_of, render
 from pipeline.runs.store import Store
-from pipeline.runs.summary import absent, missing, sentence
+from pipeline.runs.summary import absent, missing_at_a_glance, sentence
 
 STYLE = Path(__file__).with_name("page.css").read_text()
 
@@ -55,13 +56,33 @@ def _document(record: dict[str, Any], sections: str) -> str:
 
 
 def _missing(record: dict[str, Any]) -> str:
-    """Times of the two hours about closest approach without records, and instruments that are not there at all."""
-    cells = [(g["instrument"], g["start"] or "all", g["stop"] or "", g["why"]) for g in missing(record)]
-    rows = "".join(f"<tr>{''.join(f'<td>{html.escape(c)}' for c in row)}</tr>" for row in cells)
+    """The two hours about closest approach of every instrument with gaps, and instruments that are not there at all."""
+    window = get_pass(record["pass"]).window()
+    rows = "".join(
+        f"<tr><td>{html.escape(name)}<td>{_bar(gaps, window)}"
+        f"<td>{'<br>'.join(f'{start[11:19]} to {stop[11:19]}' for start, stop in gaps) or 'everything'}"
+        f"<td>{html.escape(why)}</tr>"
+        for name, gaps, why in missing_at_a_glance(record)
+    )
     none = ", ".join(absent(record))
     said = f"<p class=sub>not in this run: {html.escape(none)}</p>" if none else ""
-    head = "<tr><th>instrument<th>from<th>until<th>why</tr>"
+    ends = " to ".join(str(format_utc(et))[:19] for et in (window.start, window.stop))
+    head = f"<tr><th>instrument<th>{ends}<th>missing<th>why</tr>"
     return (f"<h2>Missing</h2><table>{head}{rows}</table>" if rows else "") + said
+
+
+def _bar(gaps: list[tuple[str, str]], window: Span) -> str:
+    """A window in time as a bar with its gaps left out; all of it is one where there are none to name."""
+    ends = [(float(parse_utc(start)), float(parse_utc(stop))) for start, stop in gaps] or [(window.start, window.stop)]
+    holes = "".join(
+        f'<rect class="hole" x="{100 * (start - window.start) / window.duration:.2f}" '
+        f'width="{100 * (stop - start) / window.duration:.2f}" height="10"/>'
+        for start, stop in ends
+    )
+    return (
+        '<svg class="bar" viewBox="0 0 100 10" preserveAspectRatio="none" role="img" aria-label="times with records">'
+        f'<rect width="100" height="10"/>{holes}</svg>'
+    )
 
 
 def _instrument(name: str, products: list[dict[str, Any]], pictures: list[Picture], folder: Path) -> str:

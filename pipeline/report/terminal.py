@@ -16,7 +16,7 @@ from rich.text import Text
 
 from pipeline.dataset.summary import flag_text
 from pipeline.runs.store import PICTURES
-from pipeline.runs.summary import flagged, missing, sentence
+from pipeline.runs.summary import flagged, missing_at_a_glance, sentence
 
 # Written to a file or a pipe, tables are not folded at the 80 columns that rich takes then.
 WIDTH = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160
@@ -127,9 +127,9 @@ def show_run(record: dict[str, Any]) -> None:
     if record["superseded"]:
         number = _count(len(record["superseded"]), "granule")
         _say((f"{number} not used: another version or form is better", "dim"))
-    for gap in missing(record):
-        when = f"{gap['start']} to {gap['stop']}" if gap["start"] else "everything"
-        _say(("missing", "yellow"), f" {gap['instrument']} {when}: {gap['why']}")
+    for name, gaps, why in missing_at_a_glance(record):
+        when = ", ".join(f"{start[:19]} to {stop[11:19]}" for start, stop in gaps) or "everything"
+        _say(("missing", "yellow"), f" {name} {when}: {why}")
     for identity in flagged(record):
         shares = next(p["flagged"] for p in record["products"] if p["identity"] == identity)
         _say(("flagged", "yellow"), f" {identity}: {flag_text(shares)}")

@@ -259,6 +259,8 @@ def make_product(
     ------
     SchedulerLostError
         if nothing at all can be made any more.
+    InterruptedError
+        if the run was stopped.
     """
     started = time.perf_counter()
 
@@ -280,7 +282,7 @@ def make_product(
         finished = executor.result(joined, timeout)
     except InputError as error:
         return failed(str(error), "quarantined", str(error.path))
-    except SchedulerLostError:
+    except (SchedulerLostError, InterruptedError):  # of the run, not of this product
         raise
     except WorkerLostError as error:
         return failed(f"step {planned.step.name}: {error}", "quarantined")

@@ -1,7 +1,8 @@
 """Opened granules, remembered: labels are parsed once, not in every plan.
 
 An entry of the catalogue holds while every file of the granule and their folders are the ones it was made from (inode,
-size, times), and so are the reader's code and the clock. It is only a shortcut: what is not there is opened.
+size, times), and so are the reader's code and the clock. It is only a shortcut: what is not there is opened. That a
+file is another format's is remembered as well; other refusals are not, since they may be about files beside it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.clock import Sclk
+from pipeline.errors import OtherFormatError
 from pipeline.instrument import Granule, RawFormat
 from pipeline.runs.fingerprint import sources
 from pipeline.runs.store import Store
@@ -32,14 +34,19 @@ class Opener:
     def open(self, form: RawFormat, path: Path) -> Granule:
         """The granule a file stands for in a format; raises what the format's reader raises."""
         place = (os.fsencode(path), form.name)
-        granule = self._remembered(self._known.get(place), form)
-        if granule is None:
+        found = self._remembered(self._known.get(place), form, path)
+        if found is None:
             self._stamp(path)  # before it is read: a file that changes meanwhile is not what was remembered
-            granule = form.open(path, self.clock)
-            entry = self._entry(form, path, granule)
+            try:
+                found = form.open(path, self.clock)
+            except OtherFormatError as error:
+                found = error
+            entry = self._entry(form, path, found)
             if entry is not None:
                 self._new[place] = json.dumps(entry)
-        return granule
+        if isinstance(found, OtherFormatError):
+            raise found
+        return found
 
     def remember(self) -> None:
         """Keep what was opened, if the store can be written."""
@@ -47,7 +54,7 @@ class Opener:
             self.store.remember_granules(self._new)
             self._new = {}
 
-    def _remembered(self, text: str | None, form: RawFormat) -> Granule | None:
+    def _remembered(self, text: str | None, form: RawFormat, path: Path) -> Granule | OtherFormatError | None:
         if text is None:
             return None
         try:
@@ -56,21 +63,23 @@ class Opener:
                 return None
             if any(self._stamp(Path(name)) != stamp for name, stamp in entry["stamps"].items()):
                 return None
-            return _decoded(entry["granule"])
+            return OtherFormatError(path, entry["refused"]) if "refused" in entry else _decoded(entry["granule"])
         except (ValueError, KeyError, TypeError, AttributeError):
             return None  # a damaged entry is none
 
-    def _entry(self, form: RawFormat, path: Path, granule: Granule) -> dict[str, Any] | None:
-        files = {path, *granule.files.values()}
+    def _entry(self, form: RawFormat, path: Path, found: Granule | OtherFormatError) -> dict[str, Any] | None:
+        files = {path} if isinstance(found, OtherFormatError) else {path, *found.files.values()}
         stamps = {str(p): self._stamp(p) for p in sorted(files | {f.parent for f in files})}
+        entry: dict[str, Any] = {"code": sources(form.name.split(".")[0]), "clock": self._clock, "stamps": stamps}
+        if isinstance(found, OtherFormatError):
+            return entry | {"refused": found.reason}
         try:
-            encoded = json.loads(json.dumps(_encoded(granule)))
-            if _decoded(encoded) != granule:
+            encoded = json.loads(json.dumps(_encoded(found)))
+            if _decoded(encoded) != found:
                 return None
         except (TypeError, ValueError):
             return None  # its meta holds what is no plain value
-        code = sources(form.name.split(".")[0])
-        return {"code": code, "clock": self._clock, "stamps": stamps, "granule": encoded}
+        return entry | {"granule": encoded}
 
     def _stamp(self, path: Path) -> list[int] | None:
         """Inode, size and times of a file or folder, looked at once: a thousand granules share theirs."""

@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import InputError, StoreError, UsageError, nearest
-from pipeline.files import copy_checked, file_sha256, write_aside
+from pipeline.files import copy_checked, file_sha256, locked, write_aside
 
 KEY_DIGITS = 32
 # Folder of the pictures, and their name in what is told of progress.
@@ -196,19 +196,7 @@ class Store:
     @contextmanager
     def locked(self, name: str, waiting: Callable[[str], None] = lambda holder: None) -> Iterator[None]:
         """Hold a lock of that name, which ends with the process; garbage is not collected meanwhile."""
-        path = self.root / "work" / f"{name}.lease"
-        with path.open("ab+", buffering=0) as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.seek(0)
-                waiting(file.read().decode().strip())
-                fcntl.flock(file, fcntl.LOCK_EX)
-            try:
-                file.truncate(0)
-                file.write(f"{os.getpid()}\n".encode())
-            except OSError as error:
-                raise StoreError(f"{path} cannot be written: {error.strerror}") from error
+        with locked(self.root / "work" / f"{name}.lease", waiting):
             yield
 
     # Raw files

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from pipeline import registry
@@ -71,6 +72,14 @@ def missing(record: dict[str, Any]) -> list[dict[str, Any]]:
                 gap = {"start": str(format_utc(start)), "stop": str(format_utc(stop))}
                 rows.append({"instrument": name, **gap, "why": why})
     return rows
+
+
+def missing_at_a_glance(record: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]], str]]:
+    """Every instrument with gaps, in a line each: its name, from when until when (none: nothing is there), and why."""
+    glance = []
+    for (name, why), rows in itertools.groupby(missing(record), lambda row: (row["instrument"], row["why"])):
+        glance.append((name, [(row["start"], row["stop"]) for row in rows if row["start"]], why))
+    return glance
 
 
 def _why(record: dict[str, Any], name: str, products: list[dict[str, Any]]) -> str:

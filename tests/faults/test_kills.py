@@ -26,7 +26,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from core_fixtures import SITE, command, environment, product_bytes, request, run, start, statuses
+from core_fixtures import (
+    SITE,
+    command,
+    environment,
+    free_port,
+    product_bytes,
+    request,
+    run,
+    start,
+    statuses,
+    write_faulty,
+)
 from distributed import Client
 
 import perijove
@@ -167,12 +178,6 @@ def test_worker_killed_at_fifty_moments(raw: Path, store: Path, tmp_path: Path) 
 # A scheduler and a server of one's own
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def wait_for(true: Callable[[], bool], every: float = 0.1) -> None:
     deadline = time.monotonic() + 300.0
     while not true():
@@ -238,6 +243,32 @@ def test_scheduler_killed(raw: Path, store: Path, tmp_path: Path, share: float, 
     assert {p["reason"] for p in record["products"] if p["status"] != "made"} == {"the run was interrupted"}
     consistent(tmp_path / "s", {}, whole)
     completes(raw, tmp_path / "s", whole)
+
+
+def test_scheduler_of_a_command_killed(tmp_path: Path) -> None:
+    """With Prefect and several products at a time: one message, and not one of them is blamed."""
+    port = free_port()
+    address = f"tcp://127.0.0.1:{port}"
+    scheduler = process("distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard")
+    worker = ("distributed.cli.dask_worker", address, "--nthreads", "1", "--preload", "perijove", "--no-dashboard")
+    write_faulty(tmp_path / "raw")
+    products = [o for name in ("good", "bad", "without") for o in ("--product", f"faulty.{name}")]
+    slow = ("--set", "faulty.good.wait=600", "--timeout", "1e6")
+    store = tmp_path / "s"
+    with scheduler as killed, process(*worker):
+        wait_for(lambda: listening(port))
+        with Client(address, set_as_default=False) as waiting:
+            waiting.wait_for_workers(1, timeout=240)
+        command_ = start("run", 1, "--raw", tmp_path / "raw", "--store", store, *products, *slow, "--dask", address)
+        wait_for(lambda: len(list((store / "work").glob("*/"))) >= 2 or command_.poll() is not None)
+        killed.kill()
+        _, err = command_.communicate(timeout=300)
+    assert command_.returncode == 1, err
+    assert err.splitlines()[-1].startswith(f"perijove: the Dask scheduler at {address} does not answer any more")
+    assert "Traceback" not in err
+    (log,) = (store / "logs").glob("*.log")
+    told = [event for event in map(json.loads, log.read_text().splitlines()) if event["event"] == "product"]
+    assert [event for event in told if event["status"] != "made"] == []
 
 
 @contextmanager

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import psutil
@@ -82,6 +84,7 @@ def test_run_in_a_hostile_place(raw: Path, store: Path, tmp_path: Path) -> None:
         + [f"tally.histogram/PJ01/TLY_00{k}: 1 segment" for k in (0, 1)]
     )
     assert product_bytes(tmp_path / "flow") == product_bytes(store)
+    assert artifacts(tmp_path / "flow" / "prefect") == [("progress", 100.0)]
     assert noted.read_text() == ""
     assert left_behind(marker) == []
     assert record["peak_mb"] > 200
@@ -166,6 +169,13 @@ def test_server_of_ones_own_is_used(raw: Path, tmp_path: Path) -> None:
         PREFECT_API_URL="http://127.0.0.1:9/api",
     )  # fmt: skip
     assert process.returncode != 0
+
+
+def artifacts(home: Path) -> list[tuple[str, float]]:
+    """Progress artifacts of Prefect's database: key and value."""
+    with closing(sqlite3.connect(home / "prefect.db")) as database:
+        rows = database.execute("select key, data from artifact where type = 'progress'").fetchall()
+    return [(key, float(data)) for key, data in rows]
 
 
 def test_environment_of_the_user_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

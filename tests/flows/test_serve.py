@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from core_fixtures import CLOCK, command, environment, invoke, product_bytes, statuses
+from core_fixtures import CLOCK, command, environment, free_port, invoke, product_bytes, statuses
 
 from pipeline.clock import parse_utc
 from pipeline.passes import get_pass
@@ -35,14 +35,6 @@ def until(true: Callable[[], Any], process: subprocess.Popen[bytes], log: Path) 
         assert time.monotonic() < deadline, log.read_text()
         time.sleep(0.5)
     return found
-
-
-def free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Served:
@@ -244,6 +236,21 @@ def test_schedules_of_the_table() -> None:
     closest = datetime.datetime.fromisoformat(get_pass(3).utc).replace(tzinfo=datetime.UTC)
     assert abs((times[0].replace(tzinfo=datetime.UTC) - closest).total_seconds() - 3 * day) < 1.5
     assert (times[1] - times[0]).total_seconds() == day
+
+
+def test_scheduled_runs_go_on_while_data_arrive(raw: Path, tmp_path: Path) -> None:
+    """Nothing before the first delivery of the pass, and nothing once none has come for long; by hand always."""
+    from flows.deployed import _idle
+
+    store = Store(tmp_path / "s").prepare()
+    assert _idle(store, 1, "scheduled", 3600.0) == "no raw data have arrived yet"
+    watch = Arrivals(raw, store, CLOCK)
+    watch.look()
+    assert watch.look() is not None
+    assert _idle(store, 1, "scheduled", 3600.0) is None
+    assert _idle(store, 3, "scheduled", 3600.0) == "no raw data have arrived yet"
+    assert _idle(store, 1, "scheduled", 0.0) == "no raw data have arrived for 0.0 days"
+    assert _idle(store, 1, "by hand", 0.0) is None
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -69,7 +70,9 @@ def quick_geometry(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.Tem
 def made_here() -> Iterator[None]:
     """The command makes its products in this process: the flow, which has tests of its own, takes ten seconds."""
 
-    def run_pass(session: Any, rounds: Any, *, progress: Any, timeout: float, **_: Any) -> None:
+    def run_pass(session: Any, plan: Any, rounds: Any, *, progress: Any, timeout: float, **_: Any) -> None:
+        del plan
+
         def make(plan: Any) -> dict[str, Made]:
             ready = (session.store, InProcess(), progress, timeout)
             return {str(p.identity): make_if_ready(p, plan, *ready) for p in plan.to_make()}
@@ -193,6 +196,12 @@ def start(*arguments: Any, **env: str) -> subprocess.Popen[str]:
         [sys.executable, "-c", "import perijove; perijove.main()", *map(str, arguments)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(**env), start_new_session=True,
     )  # fmt: skip
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def invoke(*arguments: Any) -> SimpleNamespace:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import matplotlib.image
 import netCDF4
@@ -14,8 +16,11 @@ from core_fixtures import run
 from matplotlib.figure import Figure
 
 from pipeline import registry
+from pipeline.errors import SchedulerLostError
 from pipeline.report.page import write_page
 from pipeline.runs import pictures as module
+from pipeline.runs.execute import InProcess
+from pipeline.runs.pictures import Picture, draw_all
 from pipeline.runs.record import exit_status
 from pipeline.runs.store import Store
 
@@ -109,3 +114,19 @@ def test_a_picture_of_simulated_data_says_so(raw: Path, store: Path, drawn: dict
             assert file.simulated
             del file.simulated
     assert module.render(picture) != told == Path(str(drawn["path"])).read_bytes()
+
+
+def test_lost_scheduler_is_no_picture_s_fault(tmp_path: Path) -> None:
+    """The run ends: the picture is drawn by the next one."""
+
+    class Lost(InProcess):
+        def submit(self, function: Any, *arguments: Any) -> Future[Any]:
+            return Future()
+
+        def result(self, future: Future[Any], timeout: float | None) -> Any:
+            raise SchedulerLostError("the Dask scheduler is gone")
+
+    picture = Picture("tally", "rate", "rate", "rate", (), tmp_path / "rate.png")
+    with pytest.raises(SchedulerLostError):
+        draw_all([picture], Lost(), lambda done, total: None)
+    assert not picture.done

@@ -129,9 +129,15 @@ def test_list_of_runs_says_what_is_wrong(raw: Path, store: Path) -> None:
     assert killed["ended"] == "killed, or not yet"
     assert newest["quarantined"] == 1
     assert newest["gaps"] > 0
-    from pipeline.runs.summary import missing
+    from pipeline.report.page import write_page
+    from pipeline.runs.summary import missing, missing_at_a_glance
 
     gaps = missing(Store(store).run(newest["run"]))
+    times = [(g["start"], g["stop"]) for g in gaps]
+    assert missing_at_a_glance(Store(store).run(newest["run"])) == [("tally", times, gaps[0]["why"])]
+    page = write_page(Store(store), newest["run"], None).read_text()
+    assert page.count('<rect class="hole"') == len(gaps)
+    assert all(f"{start[11:19]} to {stop[11:19]}" in page for start, stop in times)
     assert all(g["instrument"] == "tally" for g in gaps)
     assert any("TLY_001_V01.TLY" in g["why"] for g in gaps)
 

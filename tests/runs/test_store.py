@@ -12,10 +12,13 @@ import threading
 from pathlib import Path
 
 import pytest
-from core_fixtures import made, run
+from core_fixtures import CLOCK, made, run
 
-from pipeline.errors import InputError, StoreError, UsageError
+from pipeline.clock import Sclk
+from pipeline.errors import InputError, OtherFormatError, StoreError, UsageError
+from pipeline.instrument import Granule, RawFormat
 from pipeline.runs import store as module
+from pipeline.runs.granules import Opener
 from pipeline.runs.store import Identity, Store
 
 
@@ -103,6 +106,35 @@ def test_hashes_are_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     file.unlink()
     with pytest.raises(InputError, match="cannot be read"):
         Store(tmp_path / "store").sha256(file)
+
+
+def test_file_of_another_format_is_remembered(tmp_path: Path) -> None:
+    """Until it changes; what is wrong otherwise is looked at again, since it may be about files beside it."""
+    file, opened = tmp_path / "x.txt", []
+    file.write_text("b")
+
+    def opener(path: Path, clock: Sclk) -> Granule:
+        opened.append(path.read_text())
+        if opened[-1] == "b":
+            raise OtherFormatError(path, "is a b")
+        raise InputError(path, "is broken")
+
+    form = RawFormat("tally.a", "a", ".*", opener, lambda *_: pytest.fail("never read"))
+    store = Store(tmp_path / "store").prepare()
+
+    def refused() -> str:
+        one = Opener(store, CLOCK)
+        with pytest.raises(InputError) as caught:
+            one.open(form, file)
+        one.remember()
+        assert caught.value.path == file
+        return caught.value.reason
+
+    assert [refused(), refused()] == ["is a b", "is a b"]
+    assert opened == ["b"]
+    file.write_text("c, which is longer")
+    assert [refused(), refused()] == ["is broken", "is broken"]
+    assert len(opened) == 3
 
 
 @pytest.mark.parametrize("damage", [b"no database at all, but long enough to be looked at" * 9, b""])
