@@ -136,6 +136,11 @@ class Link:
         """A quantity at the start of each count."""
         return np.asarray(value[self._edges[1]], np.float64)
 
+    def lowest(self, value: Floats) -> Floats:
+        """The lower of a quantity at the two ends of each count."""
+        _, first, last = self._edges
+        return np.minimum(value[first], value[last])
+
     @cached_property
     def computed(self) -> Floats:
         """Mean received frequency in vacuum, Hz: the phase sent in the count, times the ratio (Moyer 13-54)."""
