@@ -20,13 +20,9 @@ from typing import Any
 import numpy as np
 
 import perijove  # noqa: F401  (claims the project's package names)
+from pipeline.runs.monitor import peak_mb
 
 BLOCK = bytes(8 << 20)
-
-
-def peak_mb() -> float:
-    """Largest resident size since this program began (getrusage would count the parent's)."""
-    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024
 
 
 Times = tuple[float, float]

@@ -19,6 +19,7 @@ import xarray as xr
 from instruments.mag.schemas import FIELD, FLAGS
 from pipeline.clock import Span
 from pipeline.dataset import check, netcdf
+from pipeline.runs.monitor import peak_mb
 
 RATE, SECONDS, SEGMENT = 64, 7200, 600
 T0 = 525574312.0
@@ -43,12 +44,6 @@ def sample() -> xr.Dataset:
             values = np.broadcast_to(np.arange(n) if entry.name == "sclk" else 0, shape)
         variables[entry.name] = xr.Variable(entry.dims, values)
     return check.finish(xr.Dataset(variables), FIELD, FLAGS, {})
-
-
-def peak_mb() -> float:
-    """Largest resident size since this program began (getrusage would count the parent's)."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
 def join(out: Path, paths: list[Path], results: multiprocessing.Queue) -> None:

@@ -15,8 +15,7 @@ os.environ.pop("COLUMNS", None)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of a folder go to one process: they share its worlds, which are simulated once."""
     for item in items:
-        # The compliance suite, run by itself, lies elsewhere.
-        if item.path.is_relative_to(ROOT / "tests"):
+        if item.path.is_relative_to(ROOT / "tests"):  # not the compliance suite, run by its name
             place = item.path.relative_to(ROOT / "tests").parts
             item.add_marker(pytest.mark.xdist_group(place[0]))
 

@@ -130,19 +130,14 @@ def model_link(
         "effect_spin_systematic": np.full(rows.size, abs(wide) * float(spin["rate"].sigma)),
         "effect_antenna": moved,
         "effect_antenna_systematic": moved_error,
-        "elevation_up": np.degrees(_lowest(link, link.up.elevation)),
+        "elevation_up": np.degrees(link.lowest(link.up.elevation)),
         "wet": mapped,
     }
     for name, value in values.items():
         out[name][rows, k] = value
-    out["elevation_down"][rows] = np.degrees(_lowest(link, link.trip.down.elevation))
+    out["elevation_down"][rows] = np.degrees(link.lowest(link.trip.down.elevation))
     out["et_spacecraft"][rows] = link.et_at_juno
     out["light_time"][rows] = link.first(receiver.clock.station(link.trip.down.t) - (link.sent + delay))
-
-
-def _lowest(link: Link, elevation: Floats) -> Floats:
-    _, first, last = link._edges
-    return np.minimum(elevation[first], elevation[last])
 
 
 def _assembled(

@@ -136,6 +136,11 @@ class Link:
         """A quantity at the start of each count."""
         return np.asarray(value[self._edges[1]], np.float64)
 
+    def lowest(self, value: Floats) -> Floats:
+        """The lower of a quantity at the two ends of each count."""
+        _, first, last = self._edges
+        return np.minimum(value[first], value[last])
+
     @cached_property
     def computed(self) -> Floats:
         """Mean received frequency in vacuum, Hz: the phase sent in the count, times the ratio (Moyer 13-54)."""
@@ -144,8 +149,11 @@ class Link:
         return np.where(self.ramps.joined(self.sent[first], self.sent[last]), frequency, np.nan)
 
     def shift(self, path: Floats) -> Floats:
-        """Shift of the received frequency, Hz, by a path in m (both legs) known at the edges."""
-        return -self.computed / LIGHT * self.gained(path)
+        """Shift of the received frequency, Hz, by a path in m (both legs) known at the edges.
+
+        The cycles that are still under way: a path that is constant shifts what is sent in ramps.
+        """
+        return -self.ratio / LIGHT * self.gained(self.ramps.at(self.sent) * path)
 
     @cached_property
     def troposphere(self) -> tuple[Floats, Floats]:
@@ -173,7 +181,7 @@ class Link:
         return self.shift(along @ offset), np.sqrt(np.sum(errors, axis=0))
 
     def turns(self) -> Floats:
-        """Turns per second of Juno about the direction from the Earth to it, right-handed."""
+        """Turns of Juno about the direction from the Earth to it, right-handed, per second of reception."""
         et = self.et_at_juno
         before, after = (
             self.world.geometry.rotation("J2000", "JUNO_SPACECRAFT", et + d) for d in (-SPIN_STEP, SPIN_STEP)
@@ -187,7 +195,8 @@ class Link:
         sine = np.sqrt((axis**2).sum(axis=1)) / 2.0
         rate = np.arcsin(np.clip(sine, 0.0, 1.0)) / (2.0 * SPIN_STEP) / (2.0 * np.pi)
         direction = axis / np.where(sine > 0, 2.0 * sine, 1.0)[:, None]
-        return rate * (direction * self.trip.down.direction[self._edges[1]]).sum(axis=1)
+        along = (direction * self.trip.down.direction[self._edges[1]]).sum(axis=1)
+        return rate * along * self.gained(self.trip.t2)
 
 
 def ramps_of(uplink: xr.Dataset, station: int, band: int, epoch: float) -> tuple[Ramps, float]:

@@ -83,36 +83,35 @@ def _reach(records: Columns, ramps: Columns) -> Span:
 def _read_tnf(path: Path) -> tuple[Columns, Columns, int]:
     """Phases, ramps and the number of damaged units of a file."""
     content = tnf.read_tnf(path, on_damage="skip")
-    _check_spacecraft(path, content)
     parts = [
         reader(content) for kind, reader in ((PHASES, _phases), (TOTAL_PHASE, _total_phases)) if kind in content.records
     ]
     names = (
         *("day", "second", "cycles", "fraction", "receiver", "transmitter", "up_band", "down_band"),
-        *("mode", "locked", "slipped", "power", "delay", "kind"),
+        *("mode", "locked", "slipped", "power", "delay", "kind", "spacecraft"),
     )
     phases = {n: np.concatenate([p[n] for p in parts]) if parts else np.zeros(0) for n in names}
-    phases, odd = _possible(phases)
-    ramps, odd_ramps = _possible(_ramps_of_tnf(content))
+    phases, odd = _possible(path, phases)
+    ramps, odd_ramps = _possible(path, _ramps_of_tnf(content))
     return phases, ramps, len(content.damage) + odd + odd_ramps
 
 
-def _possible(columns: Columns) -> tuple[Columns, int]:
-    """Records whose times and delays can be, and the number of others: nothing in a record protects its numbers."""
-    day = columns["day"]
+def _possible(path: Path, columns: Columns) -> tuple[Columns, int]:
+    """Records of Juno whose times and delays can be, and the number of others: nothing in a record guards its numbers.
+
+    Raises InputError if most are of another spacecraft.
+    """
+    day, spacecraft = columns["day"], columns.pop("spacecraft")
     if day.size == 0:
         return columns, 0
-    good = (np.abs(day - np.median(day)) <= DAYS) & (np.abs(columns["delay"]) < LONGEST_DELAY)
+    middle = int(np.median(spacecraft))
+    if middle != SPACECRAFT:
+        raise InputError(path, f"is of spacecraft {middle}, Juno is {SPACECRAFT}")
+    good = (spacecraft == SPACECRAFT) & (np.abs(day - np.median(day)) <= DAYS)
+    good &= np.abs(columns["delay"]) < LONGEST_DELAY
     if "count_time" in columns:
         good &= (columns["count_time"] > 0.0) & (columns["count_time"] < LONGEST_COUNT)
     return {name: column[good] for name, column in columns.items()}, int(np.count_nonzero(~good))
-
-
-def _check_spacecraft(path: Path, content: tnf.Tnf) -> None:
-    for records in content.records.values():
-        other = records["scft_id"] != SPACECRAFT
-        if other.any():
-            raise InputError(path, f"is of spacecraft {int(records['scft_id'][other][0])}, Juno is {SPACECRAFT}")
 
 
 def _delay(records: NDArray[np.void], tag: str, height: str) -> Floats:
@@ -129,6 +128,7 @@ def _received(records: NDArray[np.void], up_band: str, down_band: str) -> Column
     return {
         "day": day,
         "second": second,
+        "spacecraft": records["scft_id"],
         "receiver": records["dl_dss_id"].astype(np.int16),
         "transmitter": records["vld_ul_stn"].astype(np.int16),
         "up_band": records[up_band].astype(np.int8),
@@ -184,6 +184,7 @@ def _ramps_of_tnf(content: tnf.Tnf) -> Columns:
     return {
         "day": day,
         "second": second,
+        "spacecraft": records["scft_id"],
         "frequency": records["ramp_freq"].astype(np.float64),
         "rate": records["ramp_rate"].astype(np.float64),
         "ends": np.isin(records["ramp_type"], RAMP_ENDS),
@@ -237,16 +238,12 @@ def _read_odf(path: Path) -> tuple[Columns, Columns, int]:
     content = odf.read_odf(path)
     orbit = content.records(odf.ORBIT)
     orbit = orbit[np.isin(orbit["data_type"], DOPPLER)]
-    other = orbit["spacecraft"][orbit["spacecraft"] != SPACECRAFT]
-    if other.size:
-        raise InputError(path, f"is of spacecraft {int(other[0])}, Juno is {SPACECRAFT}")
-    if not np.isin(orbit["downlink_band"], list(ODF_BANDS)).all():
-        raise InputError(path, "a record has no band of S, X or Ka", "orbit data")
     day, second = odf.utc(orbit["time_second"], orbit["time_millisecond"], 1000)
     bands = np.array([ODF_BANDS.get(k, 0) for k in range(4)], np.int8)
     records: Columns = {
         "day": day,
         "second": second,
+        "spacecraft": orbit["spacecraft"],
         "observable": orbit["observable_whole"] + orbit["observable_fraction"] * 1e-9,
         "reference": odf.reference_frequency(orbit),
         "count_time": orbit["item_21"] * 0.01,
@@ -258,8 +255,8 @@ def _read_odf(path: Path) -> tuple[Columns, Columns, int]:
         "valid": orbit["invalid"] == 0,
         "delay": orbit["downlink_delay"] * 1e-9,
     }
-    records, odd = _possible(records)
-    ramps, odd_ramps = _possible(_ramps_of_odf(content, orbit))
+    records, odd = _possible(path, records)
+    ramps, odd_ramps = _possible(path, _ramps_of_odf(content, orbit))
     return records, ramps, odd + odd_ramps
 
 
@@ -284,6 +281,7 @@ def _ramps_of_odf(content: odf.Odf, orbit: NDArray[np.void]) -> Columns:
         "day": np.concatenate([start[0], end[0]]),
         "second": np.concatenate([start[1], end[1]]),
         "ends": np.repeat([False, True], ramps.size),
+        "spacecraft": np.full(2 * ramps.size, SPACECRAFT),  # ramps are a station's, whoever listens
     }
 
 

@@ -107,10 +107,11 @@ class Tracking:
 
     @cached_property
     def looks(self) -> tuple[Floats, Floats]:
-        """Unit vectors from the Earth to Juno, on the way up and down."""
+        """Unit vectors from the stations to Juno, on the way up and down."""
         t3, t2, t1 = self.times
         juno = self.sky.at("JUNO", t2)
-        away = [np.asarray(juno - self.sky.at("EARTH", t), np.float64) for t in (t1, t3)]
+        ends = self.sender.place(t1)[0], self.receiver.place(t3)[0]
+        away = [np.asarray(juno - end, np.float64) for end in ends]
         up, down = (v / np.linalg.norm(v, axis=1)[:, None] for v in away)
         return up, down
 
@@ -122,7 +123,7 @@ class Tracking:
         vacuum = ratio * carrier.cycles(self.sent)
 
         def delayed(seconds: Floats) -> Extended:
-            return ratio * carrier.cycles(self.sent - seconds) - vacuum
+            return -ratio * carrier.just_before(self.sent, seconds)
 
         et = np.asarray(t2, np.float64) + self.sky.epoch
         body = self.sky.geometry.rotation("JUNO_SPACECRAFT", "J2000", et)

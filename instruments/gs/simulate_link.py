@@ -148,7 +148,7 @@ def forward(
 def sent_to_arrive(sky: Sky, sender: Dish, receiver: Dish, t3: Extended) -> tuple[Extended, Extended]:
     """When signals that arrive at t3 were sent and turned round, by secants."""
     middle = t3[len(t3) // 2 : len(t3) // 2 + 1]
-    distance = _norm(sky.at("EARTH", middle) - sky.at("JUNO", middle - np.longdouble(ONE_WAY))) / C
+    distance = _norm(sky.at("EARTH", middle) - sky.at("JUPITER", middle)) / C
     t1 = t3 - 2.0 * distance[0]
     off = np.ones(1, np.longdouble)
     # What is sent a second later arrives a second later, but for 2 v / c: every round makes the error a thousandth.
@@ -229,6 +229,12 @@ class Carrier:
         into = s - self.nodes[k]
         now = self.frequency[k] + (self.frequency[k + 1] - self.frequency[k]) / width[k] * into
         return before[k] + into * (self.frequency[k] + now) / 2
+
+    def just_before(self, s: Extended, seconds: Floats) -> Extended:
+        """Cycles sent in some microseconds before s: their length times the frequency in their middle."""
+        at = np.asarray(self.nodes - self.nodes[0], np.float64)
+        middle = np.asarray(s - self.nodes[0], np.float64) - seconds / 2.0
+        return (np.interp(middle, at, self.frequency) * seconds).astype(np.longdouble)
 
 
 @dataclass(frozen=True, eq=False)

@@ -36,6 +36,14 @@ def test_products_agree_with_the_truth(loop: Loop, loop6: Loop, product: str) ->
         assert len(results) > 1
 
 
+@pytest.mark.parametrize("number", [3, 20, 76])
+def test_residuals_of_other_passes_agree_with_the_truth(tmp_path: Path, number: int) -> None:
+    """Earth and Jupiter nearing and parting by 30 km/s, in opposition and conjunction, at other stations."""
+    one = simulated(scene(number, -300.0, 300.0), tmp_path)
+    results = one.judged(RESIDUALS)
+    assert failed(results) == set(), [r.why for r in results if not r.ok]
+
+
 def test_the_loop_saw_what_it_should(loop: Loop, loop6: Loop) -> None:
     assert loop.truth["gs.tracking"].attrs["injected"] > 0
     slips = loop.products["gs.tracking"]["quality"].values[:, 0] & CYCLE_SLIP.mask

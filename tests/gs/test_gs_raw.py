@@ -275,7 +275,7 @@ def test_a_flipped_byte_in_a_header_costs_its_unit(loop: Loop, tmp_path: Path, a
 
 def test_another_spacecraft_is_named(loop: Loop, tmp_path: Path) -> None:
     content = tnf.read_tnf(loop.path("TNF"))
-    content.records[1]["scft_id"][5] = 82
+    content.records[1]["scft_id"] = 82
     path = tmp_path / loop.path("TNF").name
     tnf.write_tnf(path, content)
     with pytest.raises(InputError, match="spacecraft 82"):
@@ -350,6 +350,8 @@ SPOILED: dict[str, tuple[int, str, float]] = {
     "day of a phase": (1, "doy", 100),
     "delay of a receiver": (1, "rcv_time_tag_delay", np.nan),
     "delay of days": (1, "rcv_time_tag_delay", 1e300),
+    "spacecraft of a phase": (1, "scft_id", 63),
+    "spacecraft of a ramp": (9, "scft_id", 60),
     "year of a ramp": (9, "year", 1990),
     "delay of a transmitter": (9, "transmit_time_tag_delay", np.inf),
 }

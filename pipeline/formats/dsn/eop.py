@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import InputError
 from pipeline.formats.dsn.columns import as_dataset
+from pipeline.formats.dsn.times import mjd_of
 
 COLUMNS = {
     "mjd": "d",
@@ -96,11 +97,13 @@ def _row(path: str | Path, number: int, text: str) -> tuple[float, ...]:
     return row
 
 
+@np.errstate(over="ignore", invalid="ignore")  # numbers of any size may stand in a file
 def _check(path: str | Path, table: NDArray[np.void], places: list[int]) -> None:
     """Raise at the first row that cannot be: out of order, too far off, or too far from the row before."""
     days = np.diff(table["mjd"])
     back = np.append(False, days <= 0.0)
     finite = np.all([np.isfinite(table[name]) for name in COLUMNS], axis=0)
+    calendar = (table["mjd"] >= mjd_of(1958, 1)) & (table["mjd"] < mjd_of(2200, 1))
     far = np.hypot(table["pole_x"], table["pole_y"]) > 2000.0
     ut1 = np.abs(table["tai_minus_ut1"] - table["tai_minus_utc"]) > 1.0
     nutation = np.hypot(table["dpsi"], table["deps"]) > 1000.0
@@ -109,6 +112,7 @@ def _check(path: str | Path, table: NDArray[np.void], places: list[int]) -> None
     jump |= np.append(False, np.hypot(np.diff(table["pole_x"]), np.diff(table["pole_y"])) > 20.0 * days)
     for bad, reason in (
         (~finite, "a number that is not finite"),
+        (~calendar, "the day is not one of the years 1958 to 2199"),
         (back, "the day is not after the one before"),
         (far, "the pole is more than 2 arcseconds off"),
         (ut1, "UT1 is more than 1 s from UTC"),

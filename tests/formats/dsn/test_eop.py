@@ -60,6 +60,7 @@ REFUSED = {
     "UT1 a digit off": (TEXT.replace("36.2210", "36.3210"), "line 6", "more than the Earth can"),
     "pole a digit off": (TEXT.replace("414.8", "474.8"), "line 6", "more than the Earth can"),
     "nutation": (TEXT.replace("-103.2", "-1032e3"), "line 4", "more than 1 arcsecond"),
+    "day of no calendar": (TEXT.replace("57628.0", "1e308"), "line 6", "1958 to 2199"),
     "cut": (TEXT[:-8], "line 6", "no end of line"),
     "no rows": ("".join(TEXT.splitlines(True)[:3]), None, "no row"),
     "empty": ("", "line 1", "no label"),
