@@ -8,6 +8,7 @@ them. The counts do not matter to the time, so no scene is simulated.
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
