@@ -67,10 +67,10 @@ def good(raw: Annotated[xr.Dataset, Raw("faulty.text")], constant: Table, *, wai
 
 
 def _fill_memory() -> None:
-    """Take 16 MB more every hundredth of a second, until something ends the process; at most 8 GB."""
+    """Take 2 MB more every hundredth of a second, until something ends the process; at most 8 GB."""
     held = []
-    for _ in range(500):
-        held.append(np.ones(2 << 20))
+    for _ in range(4000):
+        held.append(np.ones(1 << 18))
         time.sleep(0.01)
 
 
