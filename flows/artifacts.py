@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import threading
 from types import TracebackType
 from typing import Any
@@ -24,7 +25,9 @@ class Shown:
         self._all = {str(p.identity): len(p.segments) for p in plan.to_make()}
         self._changed = threading.Event()
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._tell, name="progress", daemon=True)
+        # With this run's settings: without its address of a server Prefect would start another, which outlives a kill.
+        context = contextvars.copy_context()
+        self._thread = threading.Thread(target=context.run, args=(self._tell,), name="progress", daemon=True)
 
     def __enter__(self) -> Shown:
         self._id = _uuid(create_progress_artifact(0.0, key="progress", description="segments done"))

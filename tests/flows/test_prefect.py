@@ -13,9 +13,9 @@ import psutil
 import pytest
 from core_fixtures import SITE, command, environment, made, product_bytes, run, start, statuses, write_faulty
 
-# A process that notes every attempt to reach anything but this machine.
+# A process that notes every attempt to reach anything but this machine, and to start a server beside it.
 NO_NETWORK = """
-import socket, sys, perijove
+import socket, subprocess, sys, perijove
 noted = open(sys.argv.pop(1), "a")
 def watched(method):
     def call(self, address, *rest):
@@ -33,6 +33,12 @@ def getaddrinfo(host, *rest, **more):
         raise OSError("no network here")
     return look_up(host, *rest, **more)
 socket.getaddrinfo = getaddrinfo
+class Popen(subprocess.Popen):
+    def __init__(self, command, *rest, **more):
+        if "uvicorn" in command:
+            print("server", command, file=noted, flush=True)
+        super().__init__(command, *rest, **more)
+subprocess.Popen = Popen
 perijove.main()
 """
 
