@@ -6,10 +6,14 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
 # Given to the processes of the tests by their runner; what is shown must not depend on it.
 os.environ.pop("COLUMNS", None)
+# The same examples everywhere, so that a test says the same of the same code; bench/fuzz looks for new ones.
+settings.register_profile("repeatable", derandomize=True)
+settings.load_profile("repeatable")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
