@@ -12,13 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import xarray as xr
 from measure import timed
 
 from calibration.tables import Table
 from instruments.jedi import INSTRUMENT, calibrate, raw, spectrograms
 from pipeline.clock import Sclk, Span
 from pipeline.scene import Scene, make_scene
+from pipeline.testing.inputs import field_of
 
 CLOCK = Sclk.default()
 SEGMENT = 1200.0
@@ -30,15 +30,6 @@ def scene() -> Scene:
 
 def simulated(folder: Path) -> None:
     list(INSTRUMENT.simulate(scene(), folder, "full", np.random.default_rng(0)))  # type: ignore[misc]
-
-
-def field_of(where: Scene) -> xr.Dataset:
-    et = np.arange(np.floor(where.span.start), np.ceil(where.span.stop)) + 0.5
-    b = where.magnetic_field(et)
-    return xr.Dataset(
-        {"b_j2000": (("et", "xyz"), b), "b_j2000_systematic": (("et", "xyz"), 1e-3 * np.abs(b) + 1.0)},
-        coords={"et": et},
-    )
 
 
 def segments(span: Span) -> Iterator[Span]:

@@ -292,9 +292,8 @@ def make_product(
         return failed(f"step {planned.step.name}: {type(error).__name__}: {error}")
     finally:
         shutil.rmtree(store.work_folder(planned.key), ignore_errors=True)
-    peak = max(d.peak_mb for d in done)
-    seconds, records = time.perf_counter() - started, sum(d.records for d in done)
-    return Made("made", seconds, segments=len(jobs), records=records, peak_mb=peak, **finished)
+    took, records, peak = time.perf_counter() - started, sum(d.records for d in done), max(d.peak_mb for d in done)
+    return Made("made", took, segments=len(jobs), records=records, peak_mb=peak, **finished)
 
 
 # Segments submitted ahead of the oldest unfinished one: enough to keep workers busy, few enough to bound what waits.

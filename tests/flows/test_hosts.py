@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from core_fixtures import environment, product_bytes, statuses
+from core_fixtures import environment, left_behind, product_bytes, statuses
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "two_hosts"
 
@@ -36,7 +36,8 @@ def test_two_hosts(raw: Path, store: Path, tmp_path: Path) -> None:
     bin_ = Path(sys.executable).parent
     process = subprocess.run(
         [SCRIPT, logs, "sh", "-c", run, sys.executable, *map(str, arguments)],
-        capture_output=True, text=True, env=environment(PATH=f"{bin_}:{os.environ['PATH']}"), timeout=500, check=False,
+        capture_output=True, text=True, timeout=500, check=False,
+        env=environment(PATH=f"{bin_}:{os.environ['PATH']}", PERIJOVE_TEST=str(tmp_path)),
     )  # fmt: skip
     assert process.returncode == 0, process.stderr + (logs / "scheduler.log").read_text()
     assert set(statuses(json.loads(process.stdout)).values()) == {"made"}
@@ -44,3 +45,4 @@ def test_two_hosts(raw: Path, store: Path, tmp_path: Path) -> None:
     scheduler = (logs / "scheduler.log").read_text()
     assert "10.86.0.2" in scheduler
     assert "10.86.0.3" in scheduler
+    assert left_behind(str(tmp_path)) == []

@@ -9,9 +9,19 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
-import psutil
 import pytest
-from core_fixtures import SITE, command, environment, made, product_bytes, run, start, statuses, write_faulty
+from core_fixtures import (
+    SITE,
+    command,
+    environment,
+    left_behind,
+    made,
+    product_bytes,
+    run,
+    start,
+    statuses,
+    write_faulty,
+)
 
 # A process that notes every attempt to reach anything but this machine, and to start a server beside it.
 NO_NETWORK = """
@@ -41,18 +51,6 @@ class Popen(subprocess.Popen):
 subprocess.Popen = Popen
 perijove.main()
 """
-
-
-def left_behind(marker: str) -> list[str]:
-    """Command lines of processes that were started with a marker in their environment."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get("PERIJOVE_TEST") == marker and process.pid != psutil.Process().pid:
-                found.append(" ".join(process.cmdline()))
-        except psutil.Error:
-            continue
-    return found
 
 
 def test_run_in_a_hostile_place(raw: Path, store: Path, tmp_path: Path) -> None:

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import xarray as xr
-from loops import CLOCK, Loop, Tables, field_of, tables_of
+from loops import CLOCK, Loop, Tables, tables_of
 
 from calibration.tables import Table
 from instruments.jade import INSTRUMENT, calibrate, flux, ion_moments, moments, raw, tof
 from pipeline.clock import Span
 from pipeline.instrument import Granule
 from pipeline.scene import Scene
+from pipeline.testing.inputs import field_of
 
 
 def tables(**changed: Table) -> Tables:

@@ -13,11 +13,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "mag"))
 import mag_scene
 from jade_scene import electron_rate, fluxes, ion_logicals, ion_masses, ion_rate, moments_of, tables
-from loops import Loop, field_of, finished, scene
+from loops import Loop, finished, scene
 
 from calibration.tables import Table
 from instruments.jade import INSTRUMENT, looks
 from pipeline.dataset.quality import Quality
+from pipeline.testing.inputs import field_of
 from pipeline.testing.pulls import Result, compare_to_truth
 from pipeline.testing.systematic import systematic_pulls
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parent))
 from jade_scene import electron_rate, fluxes, ion_masses, moments_of, tables
-from loops import PASS, Loop, field_of, scene
+from loops import PASS, Loop, scene
 
 from instruments.jade import (
     INSTRUMENT,
@@ -32,6 +32,7 @@ from instruments.jade.schemas import BACKGROUND_KEPT, BLANKED, BY_TABLE, ION_MAS
 from pipeline.dataset.quality import Quality, cf_attributes
 from pipeline.particles import counting
 from pipeline.particles.pitch import pitch_angles
+from pipeline.testing.inputs import field_of
 
 # Decompression and counts
 

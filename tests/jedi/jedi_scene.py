@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import xarray as xr
-from loops import CLOCK, Loop, Tables, field_of, finished, tables_of
+from loops import CLOCK, Loop, Tables, finished, tables_of
 
 from calibration.tables import Table
 from instruments.jedi import INSTRUMENT, raw, spectrograms
 from pipeline.clock import Span
 from pipeline.instrument import Granule
 from pipeline.scene import Scene
+from pipeline.testing.inputs import field_of
 
 KINDS = {
     "jedi.electrons": "HIERSESP",

@@ -15,12 +15,13 @@ sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "mag"))
 import mag_scene
 from jedi_scene import KINDS, granules, made, scaled, tables
-from loops import CLOCK, PASS, Loop, field_of, finished
+from loops import CLOCK, PASS, Loop, finished
 
 from instruments.jedi import INSTRUMENT, layout, raw, simulate
 from pipeline.clock import Span
 from pipeline.scene.energetic import SPECTRA
 from pipeline.scene.particles import penetrating
+from pipeline.testing.inputs import field_of
 from pipeline.testing.pulls import Result, compare_to_truth
 from pipeline.testing.systematic import systematic_pulls
 

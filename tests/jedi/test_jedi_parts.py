@@ -212,7 +212,7 @@ def test_without_a_field_there_is_all_but_pitch_angles(loop: Loop) -> None:
 
 
 def test_a_gap_in_the_field_leaves_a_gap_in_pitch_angles(loop: Loop) -> None:
-    from loops import field_of
+    from pipeline.testing.inputs import field_of
 
     field = field_of(loop.scene)
     keep = np.abs(field["et"].values - PASS.et) > 30.0

@@ -19,6 +19,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
 import perijove  # noqa: F401  (claims the project's package names)
@@ -218,3 +219,15 @@ def invoke(*arguments: Any) -> SimpleNamespace:
 
 
 CLOCK = Sclk.default()
+
+
+def left_behind(marker: str) -> list[str]:
+    """Command lines of processes that were started with a marker in their environment."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("PERIJOVE_TEST") == marker and process.pid != psutil.Process().pid:
+                found.append(" ".join(process.cmdline()))
+        except psutil.Error:
+            continue
+    return found

@@ -6,7 +6,6 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import xarray as xr
 
 from calibration.tables import Table
@@ -45,16 +44,6 @@ def tables_of(instrument: str) -> Tables:
 def scene(start: float, stop: float) -> Scene:
     """A stretch of PJ1 between seconds from closest approach."""
     return Scene(PASS, Span(PASS.et + start, PASS.et + stop), "demo", 0)
-
-
-def field_of(where: Scene) -> xr.Dataset:
-    """The scene's field as mag.field_1s would give it."""
-    et = np.arange(np.floor(where.span.start), np.ceil(where.span.stop)) + 0.5
-    b = where.magnetic_field(et)
-    return xr.Dataset(
-        {"b_j2000": (("et", "xyz"), b), "b_j2000_systematic": (("et", "xyz"), 1e-3 * np.abs(b) + 1.0)},
-        coords={"et": et},
-    )
 
 
 def finished(dataset: xr.Dataset, product: str) -> xr.Dataset:
