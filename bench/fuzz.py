@@ -19,19 +19,18 @@ from pipeline.testing.fuzz import GOOD, Fuzzer, Try, table
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--inputs", type=int, default=2000, help="in all, spread over the instruments")
+    parser.add_argument("--inputs", type=int, default=2000, help="of each instrument")
     parser.add_argument("--instrument", action="append", help="only this one; may be repeated")
     parser.add_argument("--first", type=int, default=0, help="first seed")
     parser.add_argument("--folder", type=Path, help="where simulated passes are kept")
     parser.add_argument("--out", type=Path, help="JSON lines of all tries")
     arguments = parser.parse_args()
     names = arguments.instrument or [i.name for i in registry.available() if i.simulate]
-    each = -(-arguments.inputs // len(names))
     tries: list[Try] = []
     with tempfile.TemporaryDirectory() as scratch:
         for name in names:
             fuzzer = Fuzzer(name, (arguments.folder or Path(scratch)) / name)
-            for one in fuzzer.tries(range(arguments.first, arguments.first + each)):
+            for one in fuzzer.tries(range(arguments.first, arguments.first + arguments.inputs)):
                 tries.append(one)
                 if one.outcome not in GOOD:
                     print(one, flush=True)
