@@ -12,13 +12,15 @@ time and memory. Outcomes:
 ``memory``  beyond the memory limit, or MemoryError
 ``died``    the process ended by a signal
 ========== ===================================================================================================
+
+What products of damaged data say, unflagged, that those of the sound data do not, is told beside. No format guards
+every bit: a bit turned in a sample is what the sample says. But what remains of a file that lost its end must be right.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import re
 import resource
 import shutil
 import signal
@@ -31,9 +33,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
 from pipeline import registry
 from pipeline.clock import Sclk
+from pipeline.dataset import netcdf
 from pipeline.errors import InputError, PerijoveError
 from pipeline.instrument import Granule, Instrument
 from pipeline.runs.discover import discover
@@ -42,6 +46,8 @@ from pipeline.runs.granules import Opener
 from pipeline.runs.run import Request, carry_out, prepare, with_executor
 from pipeline.runs.store import Store
 from pipeline.scene.simulate import simulate_pass
+from pipeline.testing.mutate import mutate
+from pipeline.testing.unnoticed import unnoticed
 
 PASS = 1
 # Of processor time; a call that waits for ever is ended after so many times as long.
@@ -64,148 +70,7 @@ class Try:
     seconds: float
     peak_mb: float
     detail: str = ""
-
-
-# Mutations of bytes: each takes the content and a generator, and gives the content back damaged.
-
-Mutation = Callable[[bytes, np.random.Generator], bytes]
-
-
-def _place(content: bytes, rng: np.random.Generator) -> int:
-    """Somewhere; in half of the cases near the beginning, where headers are."""
-    reach = len(content) if rng.random() < 0.5 else min(len(content), 4096)
-    return int(rng.integers(0, max(1, reach)))
-
-
-def flip(content: bytes, rng: np.random.Generator) -> bytes:
-    """Between one and 64 bits turned."""
-    changed = bytearray(content)
-    for _ in range(int(2 ** rng.uniform(0, 6)) if content else 0):
-        changed[_place(content, rng)] ^= 1 << int(rng.integers(8))
-    return bytes(changed)
-
-
-def truncate(content: bytes, rng: np.random.Generator) -> bytes:
-    """The end is missing."""
-    return content[: _place(content, rng)]
-
-
-def lengthen(content: bytes, rng: np.random.Generator) -> bytes:
-    """Random bytes at the end."""
-    return content + rng.bytes(int(2 ** rng.uniform(0, 14)))
-
-
-def cut(content: bytes, rng: np.random.Generator) -> bytes:
-    """A stretch is missing in the midst."""
-    start = _place(content, rng)
-    return content[:start] + content[start + int(2 ** rng.uniform(0, 12)) :]
-
-
-def repeat(content: bytes, rng: np.random.Generator) -> bytes:
-    """A stretch stands there twice."""
-    start, length = _place(content, rng), int(2 ** rng.uniform(0, 12))
-    return content[: start + length] + content[start:]
-
-
-def fill(content: bytes, rng: np.random.Generator) -> bytes:
-    """A stretch of zeros, ones, or noise."""
-    start, length = _place(content, rng), int(2 ** rng.uniform(0, 12))
-    length = min(length, len(content) - start)
-    filling = [b"\0" * length, b"\xff" * length, rng.bytes(length)][int(rng.integers(3))]
-    return content[:start] + filling + content[start + length :]
-
-
-def swap(content: bytes, rng: np.random.Generator) -> bytes:
-    """Two stretches have changed places."""
-    length = int(2 ** rng.uniform(2, 10))
-    a, b = sorted((_place(content, rng), _place(content, rng)))
-    if b - a < length:
-        return content[::-1]
-    return (
-        content[:a]
-        + content[b : b + length]
-        + content[a + length : b]
-        + content[a : a + length]
-        + content[b + length :]
-    )
-
-
-def empty(content: bytes, rng: np.random.Generator) -> bytes:
-    """Nothing, or noise in place of everything."""
-    return b"" if rng.random() < 0.5 else rng.bytes(min(len(content), 65536))
-
-
-# Mutations of text, for labels and tables of text.
-
-NUMBER = re.compile(rb"(?<![\w.])[-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?")
-VALUES = (
-    b"0",
-    b"-1",
-    b"4294967296",
-    b"9" * 30,
-    b"1e308",
-    b"-1e400",
-    b"nan",
-    b"inf",
-    b"1e-320",
-    b"2147483647",
-    b"x",
-    b"",
-)
-TEXTS = (
-    b"../../../etc/passwd", b"/etc/passwd", b"/dev/zero", b"CON", b"{" * 3000, b"(" * 3000, b'"', b"/*", b"%s%n", b"\0",
-    b"&a;" * 100, b"NULL", b"OBJECT = X\r\n" * 400, b"'" * 100, b"16#FFFFFFFFFFFF#", b"9999-366T99:99:99", b"..",
-)  # fmt: skip
-
-
-def number(content: bytes, rng: np.random.Generator) -> bytes:
-    """A number is another one: absurd, none at all, or off by a little."""
-    found = list(NUMBER.finditer(content[:200_000]))
-    if not found:
-        return flip(content, rng)
-    match = found[int(rng.integers(len(found)))]
-    new = VALUES[int(rng.integers(len(VALUES)))]
-    if rng.random() < 0.3 and match[0].isdigit() and len(match[0]) < 15:
-        new = str(int(match[0]) + int(rng.integers(-3, 4))).encode()
-    return content[: match.start()] + new + content[match.end() :]
-
-
-def line(content: bytes, rng: np.random.Generator) -> bytes:
-    """A line is missing, stands there twice, or at another place."""
-    lines = content.splitlines(keepends=True)
-    if len(lines) < 3:
-        return cut(content, rng)
-    a, b = (int(rng.integers(len(lines))) for _ in range(2))
-    how = rng.integers(3)
-    taken = lines[a] if how == 1 else lines.pop(a)
-    if how:
-        lines.insert(b, taken)
-    return b"".join(lines)
-
-
-def value(content: bytes, rng: np.random.Generator) -> bytes:
-    """A value of a label is a hostile one."""
-    found = list(re.finditer(rb"=[ \t]*([^\r\n]*)|>([^<]*)<", content[:200_000]))
-    if not found:
-        return fill(content, rng)
-    match = found[int(rng.integers(len(found)))]
-    group = 1 if match[1] is not None else 2
-    return content[: match.start(group)] + TEXTS[int(rng.integers(len(TEXTS)))] + content[match.end(group) :]
-
-
-BYTES: tuple[Mutation, ...] = (flip, flip, truncate, lengthen, cut, repeat, fill, swap, empty)
-TEXT: tuple[Mutation, ...] = (number, number, number, line, line, value, value)
-
-
-def mutate(content: bytes, rng: np.random.Generator) -> tuple[str, bytes]:
-    """A mutation's name and the damaged content; text is mostly damaged as text."""
-    is_text = not re.search(rb"[^\t\r\n\x20-\x7e]", content[:2000])
-    chosen = TEXT if is_text and rng.random() < 0.7 else BYTES
-    mutation = chosen[int(rng.integers(len(chosen)))]
-    return mutation.__name__, mutation(content, rng)
-
-
-# Trying
+    unnoticed: tuple[str, ...] = ()
 
 
 class Fuzzer:
@@ -241,11 +106,45 @@ class Fuzzer:
         roles = sorted(granule.files)
         path = granule.files[roles[int(rng.integers(len(roles)))]]
         mutation, content = mutate(path.read_bytes(), rng)
+        sound = self._sound(granule)
         with tempfile.TemporaryDirectory(prefix="perijove-fuzz-") as scratch:
             raw = self._copy(granule, path, content, Path(scratch) / "raw")
-            outcome, detail, seconds, peak = _apart(lambda: self._whole_way(raw, form, Path(scratch) / "store"))
-        detail = detail.replace(scratch, "")
-        return Try(self.name, form, path.name, mutation, seed, outcome, round(seconds, 2), round(peak, 1), detail)
+            outcome, said, seconds, peak = _apart(lambda: self._differences(raw, form, Path(scratch) / "store", sound))
+        detail = "" if outcome == "product" else str(said).replace(scratch, "")
+        changed = tuple(said) if outcome == "product" else ()
+        return Try(
+            self.name, form, path.name, mutation, seed, outcome, round(seconds, 2), round(peak, 1), detail, changed
+        )
+
+    def _sound(self, granule: Granule) -> Path:
+        """Folder of the segments that come of a granule undamaged, in folders of their products' types."""
+        folder = self.folder / "sound" / granule.format / granule.id
+        if not folder.is_dir():
+            with tempfile.TemporaryDirectory(prefix="perijove-fuzz-") as scratch:
+                raw = self._copy(granule, Path(), b"", Path(scratch) / "raw")
+                made = self._whole_way(raw, granule.format, Path(scratch) / "store", segments=None)
+                for product, paths in made.items():
+                    (folder / product).mkdir(parents=True)
+                    for path in paths:
+                        shutil.copyfile(path, folder / product / path.name)
+        return folder
+
+    def _differences(self, raw: Path, form: str, store: Path, sound: Path) -> list[str]:
+        """What products of damaged data hold unnoticed."""
+        found = []
+        for name, paths in self._whole_way(raw, form, store, SEGMENTS).items():
+            schema = registry.product_type(name)[1].schema
+            right = [netcdf.open_product(p) for p in sorted((sound / name).glob("*.nc"))]
+            if not right:
+                found += [f"{name} is not there undamaged"] if paths else []
+                continue
+            whole = (
+                xr.concat(right, schema.index, data_vars="minimal", coords="minimal", compat="override")
+                if schema.index
+                else right[0]
+            )
+            found += [f"{name}: {line}" for p in paths for line in unnoticed(netcdf.open_product(p), whole, schema)]
+        return found
 
     def _copy(self, granule: Granule, damaged: Path, content: bytes, raw: Path) -> Path:
         for file in {*granule.files.values(), *self.loose}:
@@ -257,8 +156,8 @@ class Fuzzer:
                 shutil.copyfile(file, place)
         return raw
 
-    def _whole_way(self, raw: Path, form: str, store: Path) -> str:
-        """Open, plan, read and calibrate; raises what went wrong."""
+    def _whole_way(self, raw: Path, form: str, store: Path, segments: int | None) -> dict[str, list[Path]]:
+        """Open, plan, read and calibrate so many segments; files by product type. Raises what went wrong."""
         steps = [s for p in self.instrument.products for s in self.instrument.steps_for(p.name)]
         reading = {s.produces for s in steps if s.raw == form}
         # That of the undisturbed granules need not be made anew.
@@ -275,11 +174,13 @@ class Fuzzer:
         blocked = "; ".join(b["reason"] for b in plan.blocked)
         if not plan.to_make():
             raise InputError(raw, blocked or "nothing to make")
+        made: dict[str, list[Path]] = {}
         for planned in plan.to_make():
             jobs = jobs_of(planned, plan, session.store)
-            for job in [jobs[0], *jobs[1:][-(SEGMENTS - 1) :]]:
-                compute_segment(job)
-        return f"{len(plan.to_make())} products"
+            chosen = jobs if segments is None else [jobs[0], *jobs[1:][-(segments - 1) :]]
+            done = [compute_segment(job).path for job in chosen]
+            made.setdefault(planned.product.name, []).extend(path for path in done if path)
+        return made
 
 
 def _needed(instrument: Instrument) -> set[str]:
@@ -287,8 +188,11 @@ def _needed(instrument: Instrument) -> set[str]:
     return {n.name for s in steps if s.raw for n in s.needs if n.kind in ("product", "products")}
 
 
-def _apart(work: Callable[[], str]) -> tuple[str, str, float, float]:
-    """Do something in a child process within the limits; outcome, detail, processor seconds and peak memory in MB."""
+def _apart(work: Callable[[], list[str]]) -> tuple[str, str | list[str], float, float]:
+    """Do something in a child process within the limits.
+
+    Returns outcome, what was done or went wrong, processor seconds and peak memory in MB.
+    """
     reading, writing = os.pipe()
     sys.stdout.flush()
     child = os.fork()
@@ -312,8 +216,9 @@ def _apart(work: Callable[[], str]) -> tuple[str, str, float, float]:
     return outcome, detail, seconds, peak
 
 
-def _in_child(work: Callable[[], str], writing: int) -> None:
-    outcome, detail = "defect", ""
+def _in_child(work: Callable[[], list[str]], writing: int) -> None:
+    outcome: str = "defect"
+    said: str | list[str] = ""
     try:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(PATIENCE * SECONDS)
@@ -321,15 +226,16 @@ def _in_child(work: Callable[[], str], writing: int) -> None:
         size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY_MB * 2**20,) * 2)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        outcome, detail = "product", work()
+        outcome, said = "product", work()
     except PerijoveError as error:
-        outcome, detail = "refused", str(error)
+        outcome, said = "refused", str(error)[:3000]
     except MemoryError as error:
-        outcome, detail = "memory", f"{error} {traceback.format_exc(limit=-4)}"
+        outcome, said = "memory", f"{error} {traceback.format_exc(limit=-4)}"
     except BaseException as error:
-        outcome, detail = "defect", f"{type(error).__name__}: {error}\n{traceback.format_exc(limit=-5)}"
+        outcome, said = "defect", f"{type(error).__name__}: {str(error)[:2000]}\n{traceback.format_exc(limit=-5)}"
     finally:
-        os.write(writing, json.dumps([outcome, detail[:3000]]).encode())
+        with os.fdopen(writing, "w") as pipe:
+            json.dump([outcome, said], pipe)
         os._exit(0)
 
 
@@ -342,6 +248,7 @@ def table(tries: list[Try]) -> list[dict[str, Any]]:
         rows.append(
             {"instrument": name, "inputs": len(own)}
             | {o: sum(t.outcome == o for t in own) for o in outcomes}
+            | {"unnoticed": sum(bool(t.unnoticed) for t in own)}
             | {"seconds": round(max(t.seconds for t in own), 1), "peak_mb": round(max(t.peak_mb for t in own), 1)}
         )
     return rows

@@ -27,3 +27,7 @@ def test_damaged_input(name: str, tmp_path: Path) -> None:
     assert [t for t in tries if t.outcome not in GOOD] == []
     # It is not the fuzzer that fails: undamaged parts are made, damaged ones are refused.
     assert {t.outcome for t in tries} == set(GOOD)
+    # What is left of a file that lost its end, or has more than its own, is right.
+    ends = [t for t in tries if t.mutation in ("truncate", "lengthen", "empty")]
+    assert ends
+    assert [t for t in ends if t.unnoticed] == []
