@@ -119,7 +119,8 @@ def show_table(name: str, time: str | None, context: str, store: Path) -> dict[s
     et = None if time is None else et_of(time)
     chosen = registry.library(store).context(context)
     if name not in chosen.entries:
-        raise UsageError(f"no table {name!r} in context {chosen.alias}; {nearest(name, list(chosen.entries))}")
+        known = nearest(name, list(chosen.entries), "perijove list tables")
+        raise UsageError(f"no table {name!r} in context {chosen.alias}; {known}")
     entries = [
         {"start": _utc(span.start), "stop": _utc(span.stop), "table": _document(found)}
         for found, span in chosen.intervals(folder, table)

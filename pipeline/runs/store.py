@@ -131,7 +131,7 @@ class Store:
                     path = self.product_path(identity, product["key"])
                     if path.exists():
                         return path
-        there = nearest(str(identity), sorted(known)) if known else "nothing was made there yet"
+        there = nearest(str(identity), sorted(known), "perijove list products") if known else "nothing was made there yet"
         raise UsageError(f"no product {identity} in {self.root}; {there}")
 
     # Runs
@@ -168,7 +168,7 @@ class Store:
         found = [n for n in names if n == name] or [n for n in names if name is None or n.startswith(name)]
         if name is not None and len(found) != 1:
             which = "several runs begin" if found else "no run begins"
-            raise UsageError(f"{which} with {name!r}; {nearest(name, names)}")
+            raise UsageError(f"{which} with {name!r}; {nearest(name, names, 'perijove list runs')}")
         return self._read_run(self.root / "runs" / f"{found[-1]}.json")
 
     def last_recipes(self) -> dict[str, dict[str, Any]]:
