@@ -150,7 +150,7 @@ class Library:
         """
         self._need_store()
         if not _ALIAS.fullmatch(alias) or _HASH.fullmatch(alias) or alias == DEFAULT:
-            raise CalibrationError(f"{alias!r} cannot name a context: a letter, then letters, digits, _ . -; not a hash")
+            raise CalibrationError(f"{alias!r} cannot name a context: a letter, then letters, digits, _ . -; no hash")
         span = span_of(utc_of(-math.inf if first is None else first), utc_of(math.inf if last is None else last))
         before = self.context(base)
         entries = dict(before.entries)

@@ -79,7 +79,7 @@ FEW = 20
 
 
 def nearest(name: str, names: list[str], command: str = "") -> str:
-    """Sentence part that offers the nearest of `names`; when none is near all of them, or the `command` that lists them.
+    """Sentence part that offers the nearest of `names`; where none is near all, or the `command` that lists them.
 
     Parameters
     ----------

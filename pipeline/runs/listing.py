@@ -1,4 +1,4 @@
-"""What there is to list, as plain rows."""
+"""What there is, as plain rows and documents; certification of tables."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def et_of(utc: str) -> float:
 
 
 def listing(what: str, store: Path, context: str) -> list[dict[str, Any]]:
-    """Rows of one kind: passes, instruments, products, runs, tables or contexts."""
+    """Rows of one kind: passes, instruments, products, runs, arrivals, tables or contexts."""
     if what == "passes":
         return [{"pass": p.number, "closest_approach": p.utc, "attitude": p.attitude} for p in passes()]
     if what == "instruments":
