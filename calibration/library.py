@@ -33,6 +33,8 @@ from pipeline.clock import Span
 from pipeline.errors import CalibrationError, UsageError, nearest
 
 DEFAULT = "default"
+# Shows the tables there are.
+LIST = "perijove list tables"
 _ALIAS = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 _HASH = re.compile(r"[0-9a-f]{8,64}")
 
@@ -110,7 +112,8 @@ class Library:
             if name in over:
                 raise CalibrationError(f"{path}: table {name} is given twice, also by {over[name]}")
             if name not in context.entries:
-                raise CalibrationError(f"{path}: no table {name} to stand in for; {nearest(name, list(entries))}")
+                near = nearest(name, list(entries), LIST)
+                raise CalibrationError(f"{path}: no table {name} to stand in for; {near}")
             over[name], entries[name] = Path(path), (entry,)
         alias = " + ".join([context.alias, *sorted(over)])
         return Context(self, alias, entries, context.base, context.comment)
@@ -147,14 +150,15 @@ class Library:
         """
         self._need_store()
         if not _ALIAS.fullmatch(alias) or _HASH.fullmatch(alias) or alias == DEFAULT:
-            raise CalibrationError(f"{alias!r} cannot name a context: letters, digits and _ . - only, not a hash")
+            raise CalibrationError(f"{alias!r} cannot name a context: a letter, then letters, digits, _ . -; no hash")
         span = span_of(utc_of(-math.inf if first is None else first), utc_of(math.inf if last is None else last))
         before = self.context(base)
         entries = dict(before.entries)
         for table in tables:
             name = f"{table.instrument}.{table.name}"
             if name not in before.entries:
-                raise CalibrationError(f"context {before.alias} has no table {name}; {nearest(name, list(entries))}")
+                near = nearest(name, list(entries), LIST)
+                raise CalibrationError(f"context {before.alias} has no table {name}; {near}")
             if entries[name] is not before.entries[name]:
                 raise CalibrationError(f"table {name} is given twice")
             entries[name] = cut_into(name, before.entries[name], Entry(span, self.keep(table), table.hash))
@@ -276,7 +280,8 @@ class Context:
     def _chosen(self, folder: str, name: str) -> tuple[Entry, ...]:
         full = f"{folder}.{name}"
         if full not in self.entries:
-            raise CalibrationError(f"context {self.alias} has no table {full}; {nearest(full, list(self.entries))}")
+            near = nearest(full, list(self.entries), LIST)
+            raise CalibrationError(f"context {self.alias} has no table {full}; {near}")
         return self.entries[full]
 
 

@@ -192,8 +192,14 @@ def serve(arrivals: Path, store: Path, **options: Any) -> None:
 @click.argument("pass_number", metavar="PJ", type=PASS)
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for raw/ and truth/.")
 @click.option("--instrument", "instruments", multiple=True, metavar="X", help="Only these instruments.")
-@click.option("--scale", type=click.Choice(["demo", "full"]), default="demo", show_default=True)
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--scale",
+    type=click.Choice(["demo", "full"]),
+    default="demo",
+    show_default=True,
+    help="40 minutes about closest approach, or two hours at the rates of flight.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of everything that is drawn.")
 @JSON
 def simulate(
     pass_number: int, out: Path, instruments: tuple[str, ...], scale: Literal["demo", "full"], seed: int, as_json: bool
@@ -206,7 +212,13 @@ def simulate(
 
 
 @cli.command()
-@click.option("--out", type=click.Path(path_type=Path), default=Path("perijove-demo"), show_default=True)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("perijove-demo"),
+    show_default=True,
+    help="Folder for it all.",
+)
 @WORKERS
 @JSON
 def demo(out: Path, workers: int, address: str | None, timeout: float, as_json: bool) -> None:
@@ -331,7 +343,14 @@ def export(product: str, form: str, out: Path | None, store: Path, as_json: bool
     "--previous", type=click.Path(path_type=Path), help="Earlier export; what has not changed stays as it is."
 )
 @click.option("--date", type=click.DateTime(["%Y-%m-%d"]), help="Day of the labels; default: the run's.")
-@click.option("--lid-prefix", "prefix", default="urn:nasa:pds:perijove", show_default=True, metavar="LID")
+@click.option(
+    "--lid-prefix",
+    "prefix",
+    default="urn:nasa:pds:perijove",
+    show_default=True,
+    metavar="LID",
+    help="How the identifiers of bundles begin.",
+)
 @STORE
 @JSON
 def archive(run_name: str | None, form: str, store: Path, as_json: bool, **options: Any) -> None:

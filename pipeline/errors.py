@@ -74,9 +74,22 @@ class SchedulerLostError(PerijoveError):
     """The scheduler that a run was given is gone: nothing more can be made in this run."""
 
 
-def nearest(name: str, names: list[str]) -> str:
-    """Sentence part that offers the nearest of `names`, or all of them when none is near."""
+# Names that a message may list; of more it says how to list them.
+FEW = 20
+
+
+def nearest(name: str, names: list[str], command: str = "") -> str:
+    """Sentence part that offers the nearest of `names`; where none is near all, or the `command` that lists them.
+
+    Parameters
+    ----------
+    command : shows the names; only said where they are more than fit into a message.
+    """
     import difflib
 
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    return "did you mean " + ", ".join(near) + "?" if near else "known: " + ", ".join(sorted(names))
+    if near:
+        return f"did you mean {', '.join(near)}?"
+    if command and len(names) > FEW:
+        return f"`{command}` lists all {len(names)}"
+    return f"known: {', '.join(sorted(names))}"

@@ -19,7 +19,7 @@ def table() -> None:
 @table.command(name="show")
 @click.argument("name", metavar="INSTRUMENT.NAME|FILE")
 @click.option("--time", help="UTC; default: all validity intervals.")
-@click.option("--context", default="default", show_default=True)
+@click.option("--context", default="default", show_default=True, help="Calibration context.")
 @STORE
 @JSON
 def table_show(name: str, time: str | None, context: str, store: Path, as_json: bool) -> None:

@@ -68,11 +68,19 @@ REQUEST = options(
     click.option(
         "--window", default="all", show_default=True, help="'2h' about closest approach, an encounter's name, or 'all'."
     ),
-    click.option("--source", metavar="FORMAT", help="Raw format to take where several lead to one product."),
+    click.option(
+        "--source",
+        metavar="FORMAT",
+        help="Raw format to take where several lead to one product; `list instruments` names all.",
+    ),
     STORE,
     click.option("--context", default="default", show_default=True, help="Calibration context."),
     click.option(
-        "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Parameter of a step, e.g. mag.field.sensor=ib."
+        "--set",
+        "settings",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Parameter of a step, e.g. mag.field.sensor=ib; `list instruments` names all.",
     ),
     click.option(
         "--table", "tables", multiple=True, type=click.Path(path_type=Path), help="Calibration table to use instead."

@@ -88,4 +88,4 @@ def product_type(name: str) -> tuple[Instrument, ProductType]:
         known = [p.name for p in instrument.products]
     else:
         known = [p.name for i in available() for p in i.products]
-    raise UsageError(f"no product type {name!r}; {nearest(name, known)}")
+    raise UsageError(f"no product type {name!r}; {nearest(name, known, 'perijove list instruments')}")

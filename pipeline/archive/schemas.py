@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -30,6 +31,8 @@ LINES = 32768
 # Of the private use area: stands in no label, and is legal in XML.
 MARK = "\ue000"
 TIMEOUT = 60.0
+# Who publishes dictionaries. Their rules are run: where these come from must not be a label's to choose.
+HOSTS = ("pds.nasa.gov", "psa.esa.int")
 # Where a node is, as an expression that XPath 1 reads as well.
 PLACE = "string-join(for $a in ancestor-or-self::* return concat('/*[', count($a/preceding-sibling::*) + 1, ']'), '')"
 
@@ -169,8 +172,11 @@ class _ByName(etree.Resolver):
 
 
 def _fetch(address: str, target: Path) -> Path:
+    parts = urllib.parse.urlsplit(address)
+    if parts.scheme not in ("http", "https") or parts.netloc not in HOSTS:
+        raise InputError(address, f"is not fetched, only from {', '.join(HOSTS)}; --schemas DIR names a folder with it")
     try:
-        with urllib.request.urlopen(address.replace("http://", "https://"), timeout=TIMEOUT) as answer:
+        with urllib.request.urlopen(parts._replace(scheme="https").geturl(), timeout=TIMEOUT) as answer:
             content = answer.read()
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(f".{target.name}.part")

@@ -70,7 +70,7 @@ def covers(path: Path) -> list[list[float]]:
 
 
 def stretches(et: NDArray[np.float64]) -> list[list[float]]:
-    """Ascending times, cut where the next one is a gap away."""
+    """First and last of ascending times (n), cut where the next one is a gap away; at most `PIECES` pairs."""
     steps = np.diff(et)
     longest = max(GAP, USUAL_STEPS * float(np.median(steps))) if steps.size else GAP
     cuts = np.flatnonzero(steps > longest)

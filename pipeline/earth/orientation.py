@@ -46,7 +46,13 @@ class EarthOrientation:
             raise CalibrationError("Earth orientation: four or more values at even steps of time are needed")
 
     def at(self, mjd: ArrayLike) -> tuple[Floats, ...]:
-        """Pole x, y; UT1 - TAI; offsets dx, dy at times, by Lagrange's cubic through the four values about each.
+        """Pole x, y; UT1 - TAI; offsets dx, dy at times, in the units of the fields.
+
+        By Lagrange's cubic through the four values about each time.
+
+        Parameters
+        ----------
+        mjd : modified Julian days, as those of the field.
 
         Raises
         ------

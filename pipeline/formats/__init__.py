@@ -1,1 +1,1 @@
-"""Generic readers and writers: CCSDS packets, PDS3 labels and tables, das2 streams, and the archive's known defects."""
+"""Generic readers and writers: CCSDS packets, PDS3 labels and tables, das2, DSN files, the archive's known defects."""

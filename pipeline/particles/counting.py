@@ -12,6 +12,11 @@ def correct_dead_time(rate: Array, dead_time: Array | float) -> Array:
     """True rate of a counter that is dead for a fixed time after each count: ``R / (1 - R tau)``.
 
     Non-paralysable, Knoll, Radiation Detection and Measurement, ch. 4. NaN from 1 / tau on.
+
+    Parameters
+    ----------
+    rate : recorded, 1/s, any shape.
+    dead_time : s, of a shape that goes with `rate`.
     """
     live = 1.0 - rate * dead_time
     return np.divide(rate, live, out=np.full(rate.shape, np.nan), where=live > 0)
@@ -26,6 +31,7 @@ def expected_counts(counts: Array, exposure: Array, around: tuple[Array, Array])
 
     Parameters
     ----------
+    counts, exposure : of the samples, any shape; exposure in any unit, 0 where nothing was looked at.
     around : sums of counts and of exposures over the neighbours, of the shape of `counts`.
     """
     total, reach = around

@@ -1,1 +1,1 @@
-"""Quick-look figures and the page of a pass."""
+"""What is shown: on a terminal, as the page of a run, as the figure of a comparison; the demo."""

@@ -1,1 +1,1 @@
-"""Keys and provenance, store, catalogue, plan, execute, compare."""
+"""From a request to products: discovery, plan, keys, execution, store, records; and what is asked of them later."""

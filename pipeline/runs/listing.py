@@ -1,4 +1,4 @@
-"""What there is to list, as plain rows."""
+"""What there is, as plain rows and documents; certification of tables."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def et_of(utc: str) -> float:
 
 
 def listing(what: str, store: Path, context: str) -> list[dict[str, Any]]:
-    """Rows of one kind: passes, instruments, products, runs, tables or contexts."""
+    """Rows of one kind: passes, instruments, products, runs, arrivals, tables or contexts."""
     if what == "passes":
         return [{"pass": p.number, "closest_approach": p.utc, "attitude": p.attitude} for p in passes()]
     if what == "instruments":
@@ -119,7 +119,8 @@ def show_table(name: str, time: str | None, context: str, store: Path) -> dict[s
     et = None if time is None else et_of(time)
     chosen = registry.library(store).context(context)
     if name not in chosen.entries:
-        raise UsageError(f"no table {name!r} in context {chosen.alias}; {nearest(name, list(chosen.entries))}")
+        known = nearest(name, list(chosen.entries), "perijove list tables")
+        raise UsageError(f"no table {name!r} in context {chosen.alias}; {known}")
     entries = [
         {"start": _utc(span.start), "stop": _utc(span.stop), "table": _document(found)}
         for found, span in chosen.intervals(folder, table)

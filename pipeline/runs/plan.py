@@ -235,9 +235,9 @@ class _Planner:
         return {u: (tuple(g), hull(Span(x.start, x.stop) for x in g)) for u, g in units.items()}
 
     def _units_of_inputs(self, step: Step, product: ProductType) -> dict[str, Unit]:
-        """Units of a step without raw data: those of the first input that is there, required ones first."""
+        """Units of a step without raw data: those of the first input that is there; optional ones alone make none."""
         needs = [n for n in step.needs if n.kind in ("product", "products")]
-        for need in sorted(needs, key=lambda n: n.optional):
+        for need in [n for n in needs if not n.optional] or needs:
             given = self.selection.given.get(need.name)
             if given is not None:
                 return {"" if product.unit == "pass" else given.unit: ((), given.span)}

@@ -125,7 +125,7 @@ def _parameters(instruments: Iterable[Instrument], settings: dict[str, str]) -> 
     resolved: dict[str, dict[str, Any]] = {}
     for name, text in settings.items():
         if name not in known:
-            raise UsageError(f"no parameter {name!r}; {nearest(name, list(known))}")
+            raise UsageError(f"no parameter {name!r}; {nearest(name, list(known), 'perijove list instruments')}")
         try:
             value = known[name].parse(text)
         except ValueError as error:
@@ -161,7 +161,7 @@ def clock_of(kernels: Path | None) -> Sclk:
 def _check_source(name: str | None, instruments: Iterable[Instrument]) -> None:
     known = [f.name for i in instruments for f in i.formats]
     if name is not None and name not in known:
-        raise UsageError(f"no raw format {name!r}; {nearest(name, known)}")
+        raise UsageError(f"no raw format {name!r}; {nearest(name, known, 'perijove list instruments')}")
 
 
 def _raw_folder(request: Request, store: Store) -> Path:

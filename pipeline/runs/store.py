@@ -8,8 +8,10 @@
 ``raw/<sha256>``                            raw files, where asked to keep them
 ``runs/<run>.json``                         append-only records of what was run
 ``logs/<run>.log``                          what happened in it, a JSON object per line
+``reports/<run>/``                          pages of runs
 ``arrived/<delivery>/``                     raw data that arrived, as they came
 ``work/<key>/``                             segments of products being made; removed when done
+``prefect/``                                Prefect's database, unless the user chose another place
 ``catalogue.sqlite``                        an index of this host, rebuilt by scanning; never asked for existence
 ==========================================  ==============================================================
 """
@@ -131,8 +133,8 @@ class Store:
                     path = self.product_path(identity, product["key"])
                     if path.exists():
                         return path
-        there = nearest(str(identity), sorted(known)) if known else "nothing was made there yet"
-        raise UsageError(f"no product {identity} in {self.root}; {there}")
+        there = nearest(str(identity), sorted(known), "perijove list products")
+        raise UsageError(f"no product {identity} in {self.root}; {there if known else 'nothing was made there yet'}")
 
     # Runs
 
@@ -168,7 +170,7 @@ class Store:
         found = [n for n in names if n == name] or [n for n in names if name is None or n.startswith(name)]
         if name is not None and len(found) != 1:
             which = "several runs begin" if found else "no run begins"
-            raise UsageError(f"{which} with {name!r}; {nearest(name, names)}")
+            raise UsageError(f"{which} with {name!r}; {nearest(name, names, 'perijove list runs')}")
         return self._read_run(self.root / "runs" / f"{found[-1]}.json")
 
     def last_recipes(self) -> dict[str, dict[str, Any]]:

@@ -21,7 +21,7 @@ def penetrating(et: ArrayLike, closest_approach: float) -> Floats:
 
 
 def counter(rate: Floats, dead_time: Floats | float) -> Floats:
-    """Counts per second of a counter that waits: each event takes its own mean waiting time and the dead time."""
+    """Counts per second of a counter that waits: each event takes its own mean waiting time and the dead time (s)."""
     waiting = 1.0 / np.maximum(rate, 1e-12)
     return 1.0 / (waiting + dead_time)
 
@@ -33,6 +33,6 @@ def angle_between(flight: Floats, field: Floats) -> Floats:
 
 
 def field_through(scene: Scene, et: Floats) -> CubicSpline:
-    """The scene's field in J2000 through knots."""
+    """The scene's field in J2000, nT, as a spline over the times `et` (s)."""
     knots = np.arange(et.min() - 5.0, et.max() + 6.0, 1.0 if np.ptp(et) < 1e4 else 10.0)
     return CubicSpline(knots, scene.magnetic_field(knots))

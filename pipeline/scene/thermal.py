@@ -50,12 +50,12 @@ class ThermalScene:
         return np.asarray(np.clip(kelvin, 195.0, 272.0))
 
     def limb(self, emission: ArrayLike) -> Floats:
-        """Darkening toward the limb: transmission of thin clouds along the slant."""
+        """Darkening toward the limb: transmission of thin clouds along the slant, 0 to 1; emission in degrees."""
         cosine = np.cos(np.radians(np.asarray(emission, np.float64)))
         return np.asarray(np.exp(-0.25 * (1.0 / np.maximum(cosine, 0.05) - 1.0)))
 
     def aurora(self, longitude: ArrayLike, latitude: ArrayLike) -> Floats:
-        """Emission of H3+ of all lines, W m^-2 sr^-1."""
+        """Emission of H3+ of all lines, W m^-2 sr^-1; east longitude and latitude in degrees."""
         lon, lat = np.radians(np.asarray(longitude, np.float64)), np.radians(np.asarray(latitude, np.float64))
         total = np.zeros(np.broadcast(lon, lat).shape)
         for east, north, radius, width in OVALS:
@@ -66,7 +66,7 @@ class ThermalScene:
         return total
 
     def transparency(self, wavelength: ArrayLike) -> Floats:
-        """Of the atmosphere above the clouds."""
+        """Transmission (0 to 1) of the atmosphere above the clouds, by wavelength in um."""
         um, value = np.transpose(WINDOW)
         return np.interp(np.asarray(wavelength, np.float64), um, value)
 

@@ -1,1 +1,1 @@
-"""The compliance suite and the closed loop, installed so that plugins of other packages can run them."""
+"""The compliance suite, the closed loop and the fuzzer, installed so that plugins of other packages can run them."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from core_fixtures import invoke
 from lxml import etree
 
 from pipeline.archive.schemas import Schemas
+from pipeline.errors import InputError
 
 RULES = """<?xml version="1.0"?>
 <sch:schema xmlns:sch="http://purl.oclc.org/dsdl/schematron" queryBinding="xslt2">
@@ -54,6 +57,38 @@ def test_a_schema_that_is_not_there_is_named(bundle: Path, tmp_path: Path) -> No
     result = invoke("check", bundle, "--schemas", tmp_path / "empty")
     assert result.status == 3
     assert "PDS4_PDS_1P00" in result.err
+
+
+class Answer(io.BytesIO):
+    """Of a server that has every file."""
+
+    asked: ClassVar[list[str]] = []
+
+    def __init__(self, address: str, timeout: float) -> None:
+        super().__init__(b"<schema/>")
+        self.asked.append(address)
+
+
+def test_schemas_are_fetched_once_and_only_from_who_publishes_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A label may be hostile, and the rules it names are run."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("urllib.request.urlopen", Answer)
+    for _ in range(2):
+        found = Schemas(None).file("http://pds.nasa.gov/pds4/pds/v1/PDS4_PDS_1P00.xsd")
+        assert found.read_bytes() == b"<schema/>"
+        assert found.is_relative_to(tmp_path)
+    hostile = (
+        "https://pds.nasa.gov.example/a.sch",
+        "https://x@10.0.0.1/a.sch",
+        "file:///etc/a.sch",
+        "ftp://pds.nasa.gov/a",
+    )
+    for address in hostile:
+        with pytest.raises(InputError, match=r"is not fetched, only from pds\.nasa\.gov"):
+            Schemas(None).file(address)
+    assert Answer.asked == ["https://pds.nasa.gov/pds4/pds/v1/PDS4_PDS_1P00.xsd"]
 
 
 @pytest.mark.parametrize(("path", "what"), [("no", "no such folder"), (".", "holds no bundle")])

@@ -284,6 +284,13 @@ def test_product_without_raw_data_is_blocked_when_named(raw: Path, tmp_path: Pat
     assert reason == "there are no raw data in tally.dark"
 
 
+def test_product_whose_required_input_has_no_raw_data_is_left_out(raw: Path, tmp_path: Path) -> None:
+    write_dark(raw)  # which the dose can use, but not be made of
+    for path in (raw / "TALLY").glob("TLY_0*"):
+        path.unlink()
+    assert statuses(run(raw, tmp_path / "store")) == {BACKGROUND: "made"}
+
+
 def test_table_that_does_not_hold_blocks(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from calibration.library import Context
 
