@@ -205,8 +205,9 @@ class _Planner:
             and name in self.selection.products
             and not any(Identity.parse(b["identity"]).type == name for b in self.blocked)
         ):
-            raw = ", ".join(s.raw for s in self._candidates(instrument, product) if s.raw)
-            self._block(Identity(name, self.pass_.number), f"there are no raw data in {raw or 'what it needs'}")
+            sources = [s.raw or " and ".join(self._lacking(s)) for s in self._candidates(instrument, product)]
+            reason = f"there are no raw data in {', or in '.join(filter(None, sources)) or 'what it needs'}"
+            self._block(Identity(name, self.pass_.number), reason)
 
     def _candidates(self, instrument: Instrument, product: ProductType) -> tuple[Step, ...]:
         steps = instrument.steps_for(product.name)
@@ -235,8 +236,10 @@ class _Planner:
         return {u: (tuple(g), hull(Span(x.start, x.stop) for x in g)) for u, g in units.items()}
 
     def _units_of_inputs(self, step: Step, product: ProductType) -> dict[str, Unit]:
-        """Units of a step without raw data: those of the first input that is there; optional ones alone make none."""
+        """Units of a step without raw data: those of its first input, if all required ones are there in some unit."""
         needs = [n for n in step.needs if n.kind in ("product", "products")]
+        if self._lacking(step):
+            return {}
         for need in [n for n in needs if not n.optional] or needs:
             given = self.selection.given.get(need.name)
             if given is not None:
@@ -248,6 +251,11 @@ class _Planner:
             if planned and registry.product_type(need.name)[1].unit == product.unit:
                 return {unit: (p.granules, p.span) for unit, p in planned.items()}
         return {}
+
+    def _lacking(self, step: Step) -> list[str]:
+        """Product types that a step requires and of which there is none."""
+        required = [n.name for n in step.needs if n.kind in ("product", "products") and not n.optional]
+        return [n for n in required if n not in self.selection.given and not self.done.get(n)]
 
     def _block_units_of_inputs(self, step: Step, product: ProductType, there: set[str]) -> None:
         """Name the units that are not there because a required input could not be made."""

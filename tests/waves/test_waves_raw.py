@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from instruments.waves.packets import frames
 from instruments.waves.simulate import OFFSETS, SUBSECONDS
 from pipeline.clock import Span
 from pipeline.errors import InputError
+from pipeline.runs.run import Request, prepare
 
 
 def fractions(survey: xr.Dataset) -> set[int]:
@@ -119,3 +121,19 @@ def test_a_damaged_record_is_left_out(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="right checksum") as error:
         read_housekeeping(path.with_suffix(".LBL"))
     assert "HSK_V01.DAT" in str(error.value)
+
+
+def test_telemetry_alone(loop: Loop, tmp_path: Path) -> None:
+    """What compares with the archive's survey is not made where there is none, and only blocked when asked for."""
+    for granule in granules(loop.folder, "waves.lrs"):
+        for path in granule.files.values():
+            copy = tmp_path / "raw" / path.relative_to(loop.folder)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copy)
+    request = Request(1, tmp_path / "store", tmp_path / "raw", ("waves",))
+    plan = prepare(request).plan()
+    assert "waves.survey/PJ01" in {str(p.identity) for p in plan.products}
+    assert not plan.blocked
+    plan = prepare(replace(request, products=("waves.differences",))).plan()
+    [blocked] = plan.blocked
+    assert blocked["reason"] == "there are no raw data in waves.survey_archive"
