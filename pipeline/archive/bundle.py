@@ -55,10 +55,14 @@ class Previous:
     files: dict[str, str]
 
 
-def previous_products(bundle: Path) -> dict[str, Previous]:
-    """Products, collections and bundle of an earlier export, by identifier; raises InputError."""
-    if not list(bundle.glob("bundle*.xml")):
-        raise InputError(bundle, "holds no bundle label (bundle*.xml)")
+def previous_products(bundle: Path, lid: str) -> dict[str, Previous]:
+    """Products, collections and bundle of an earlier export of a bundle, by identifier.
+
+    Raises
+    ------
+    InputError
+        if it is another bundle, or a label is no XML.
+    """
     found = {}
     for label in sorted(bundle.rglob("*.xml")):
         try:
@@ -75,6 +79,9 @@ def previous_products(bundle: Path) -> dict[str, Previous]:
         ]
         files = {text("{*}file_name", f): text("{*}md5_checksum", f) for f in root.iter("{*}File", "{*}Document_File")}
         found[text(".//{*}logical_identifier")] = Previous(label, text(".//{*}version_id"), history, files)
+    if lid not in found:
+        top = next((name for name in found if name.count(":") == 3), "no bundle")
+        raise InputError(bundle, f"is {top}, no earlier version of {lid}")
     return found
 
 
@@ -148,8 +155,9 @@ class Bundle:
             source = old.label.parent
             place = self.root.joinpath(*source.parts[len(self._old_root(old.label).parts) :])
             place.mkdir(parents=True, exist_ok=True)
-            for file in (old.label.name, *old.files):
-                shutil.copyfile(source / file, place / file)
+            shutil.copyfile(old.label, place / old.label.name)
+            for name, md5 in old.files.items():
+                self.digests[(place / name).relative_to(self.root)] = _copy(source / name, place / name, md5)
             self.members.setdefault(parts[4], {})[lid] = old.version
 
     @staticmethod
@@ -261,6 +269,16 @@ class Bundle:
         )
 
 
+def _copy(source: Path, place: Path, md5: str) -> str:
+    """Copy a file as its label describes it, with its checksum; raises InputError if it is no longer that file."""
+    if not source.is_file():
+        raise InputError(source, "is not there, but its label is; restore it")
+    shutil.copyfile(source, place)
+    if md5_of(place) != md5:
+        raise InputError(source, f"is not the file that its label describes (md5_checksum {md5}); restore it")
+    return md5
+
+
 def _purpose(collection: str) -> str:
     return {"calibration": "Calibration", "geometry": "Observation Geometry"}.get(collection, "Science")
 
@@ -305,17 +323,18 @@ def _inventory(records: int) -> Element:
     )
 
 
-def manifest(bundle: Path, known: Mapping[Path, str]) -> Path:
+def manifest(place: Path, bundle: Path, known: Mapping[Path, str]) -> Path:
     """Write ``<bundle>.md5`` beside a bundle, for ``md5sum -c``; inside it would be a file without a label.
 
     Parameters
     ----------
+    place : where the bundle is while it is being written.
     known : checksums of files in it, as they were written.
     """
     lines = []
-    for path in sorted(p for p in bundle.rglob("*") if p.is_file()):
-        digest = known.get(path.relative_to(bundle)) or md5_of(path)
-        lines.append(f"{digest}  {path.relative_to(bundle.parent).as_posix()}\n")
+    for path in sorted(p for p in place.rglob("*") if p.is_file()):
+        name = path.relative_to(place)
+        lines.append(f"{known.get(name) or md5_of(path)}  {(bundle.name / name).as_posix()}\n")
     target = bundle.with_name(f"{bundle.name}.md5")
     write_bytes(target, "".join(lines).encode())
     return target

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
-from archive_world import PDS, World, found, labels, made_bundle, text, tree
+from archive_world import PDS, World, as_another_pass, files, found, labels, made_bundle, text, tree
 from core_fixtures import invoke, run, write_tally
 
 import perijove
@@ -20,10 +20,6 @@ from pipeline.archive.context import registered
 from pipeline.errors import InputError, StoreError, UsageError
 
 DAY = datetime(2027, 3, 1, tzinfo=UTC)
-
-
-def files(bundle: Path) -> dict[str, bytes]:
-    return {p.relative_to(bundle).as_posix(): p.read_bytes() for p in sorted(bundle.rglob("*")) if p.is_file()}
 
 
 def test_the_checker_finds_nothing_and_compares_everything(world: World, schemas: Path) -> None:
@@ -170,13 +166,7 @@ def _versions(label: Path) -> list[str]:
 def test_another_pass_is_kept_beside_the_new_one(bundle: Path, store: Path, schemas: Path, tmp_path: Path) -> None:
     old = bundle / "data_calibrated" / "pj01"
     assert list(old.glob("*.xml"))
-    # As if the earlier bundle held another pass: its products have other identifiers.
-    for path in labels(bundle):
-        path.write_bytes(path.read_bytes().replace(b"_pj01", b"_pj00"))
-    for path in sorted(bundle.rglob("*_pj01*")):
-        path.rename(path.with_name(path.name.replace("_pj01", "_pj00")))
-    for path in bundle.rglob("*inventory.csv"):
-        path.write_bytes(path.read_bytes().replace(b"_pj01", b"_pj00"))
+    as_another_pass(bundle)
     new = made_bundle(store, tmp_path / "new", previous=bundle, date=DAY)
     names = {p.name for p in (new / "data_calibrated").rglob("*.xml")}
     assert any("_pj00" in n for n in names)
