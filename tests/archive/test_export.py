@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
-from archive_world import PDS, World, as_another_pass, files, found, labels, made_bundle, text, tree
+from archive_world import PDS, World, as_another_pass, edit, files, found, labels, made_bundle, text, tree
 from core_fixtures import invoke, run, write_tally
 
 import perijove
@@ -157,6 +157,23 @@ def test_what_has_changed_gets_the_next_version(
         if str(name) in changed:
             assert history == ["2.0", "1.0"]
             assert tree(new / name).findtext(f".//{PDS}modification_date") == "2027-03-01"
+
+
+def test_a_label_that_is_written_otherwise_now_gets_a_version_of_its_own(
+    bundle: Path, store: Path, schemas: Path, tmp_path: Path
+) -> None:
+    """As if the earlier export were of a version that spelt units otherwise: no file has changed, one label has."""
+    edit(bundle / "data_calibrated" / "pj01" / "rate_pj01.xml", "<unit>1/s</unit>", "<unit>per second</unit>", count=0)
+    new = made_bundle(store, tmp_path / "new", previous=bundle, date=DAY)
+    assert found(new, schemas, store) == []
+    versions = {str(label.relative_to(new)): _versions(label) for label in labels(new)}
+    assert {name: history for name, history in versions.items() if history != ["1.0"]} == {
+        "data_calibrated/pj01/rate_pj01.xml": ["1.1", "1.0"],
+        "data_calibrated/collection_data_calibrated.xml": ["2.0", "1.0"],
+        f"bundle_{new.name}.xml": ["2.0", "1.0"],
+    }
+    again = made_bundle(store, tmp_path / "again", previous=new)
+    assert files(again) == files(new)
 
 
 def _versions(label: Path) -> list[str]:

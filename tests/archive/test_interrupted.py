@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from archive_world import World, as_another_pass, files, made_bundle
+from archive_world import World, as_another_pass, edit, files, made_bundle
 
 from pipeline.archive.export import Options, archive
 from pipeline.errors import InputError, StoreError
@@ -112,6 +112,18 @@ def test_a_bundle_of_another_instrument_is_no_earlier_version(world: World, stor
     with pytest.raises(InputError, match=r"is urn:nasa:pds:perijove_mag_simulated, no earlier version of .*tally"):
         made_bundle(store, tmp_path / "out", previous=world.bundle("mag"))
     assert not list((tmp_path / "out").iterdir() if (tmp_path / "out").exists() else ())
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [("<version_id>1.0", "<version_id>first", "'first', which is no version"), ("</title>", "", "no XML")],
+)
+def test_an_earlier_label_that_says_nothing_is_named(
+    old: str, new: str, why: str, label: Path, bundle: Path, store: Path, tmp_path: Path
+) -> None:  # fmt: skip
+    edit(label, old, new)
+    with pytest.raises(InputError, match=rf"rate_pj01\.xml.*{why}"):
+        made_bundle(store, tmp_path / "out", previous=bundle)
 
 
 def test_an_instrument_that_is_new_to_an_archive_begins(
