@@ -90,9 +90,8 @@ def refuse_existing(folders: Iterable[Path]) -> None:
     """Before anything is written, raise StoreError if any of these is there."""
     there = [str(folder) for folder in folders if folder.exists()]
     if there:
-        raise StoreError(
-            f"{', '.join(there)}: there already; remove what is there, name the other instruments, or choose another place"
-        )
+        advice = "remove what is there, name the other instruments, or choose another place"
+        raise StoreError(f"{', '.join(there)}: there already; {advice}")
 
 
 @dataclass

@@ -44,7 +44,9 @@ def open_product(path: Path) -> xr.Dataset:
 
 def _opened(path: Path, label: Label) -> xr.Dataset:
     variables: dict[str, xr.Variable] = {}
-    texts = [e.name for e in label.files if e.name.endswith(".json") and e.objects and e.objects[0].name == "attributes"]
+    texts = [
+        e.name for e in label.files if e.name.endswith(".json") and e.objects and e.objects[0].name == "attributes"
+    ]
     about = _about(path.parent / texts[0]) if texts else {}
     for entry in label.files:
         for one in entry.objects:

@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,12 @@ def exported(world: World, out: Path, fault: str, *options: str) -> subprocess.C
     code = f"import perijove, os, signal; {fault}; perijove.main()"
     words = ("archive", "--store", world.store, "--out", out, "--instrument", "mag", *options)
     return subprocess.run(
-        [sys.executable, "-c", code, *map(str, words)], cwd=ROOT, capture_output=True, text=True, timeout=280, check=False
+        [sys.executable, "-c", code, *map(str, words)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
     )
 
 
@@ -69,11 +75,14 @@ def test_what_a_killed_export_leaves_is_no_bundle_and_goes_with_the_next(
 
 def test_an_export_that_is_at_work_is_left_alone(tmp_path: Path) -> None:
     target = tmp_path / "bundle"
-    with pytest.raises(StoreError, match="cannot be written"), folder_aside(target) as slower:
+    with ExitStack() as at_work:
+        slower = at_work.enter_context(folder_aside(target))
         (slower / "mine").write_text("slower")
         with folder_aside(target) as faster:
             (faster / "mine").write_text("faster")
         assert (slower / "mine").read_text() == "slower"
+        with pytest.raises(StoreError, match="cannot be written"):
+            at_work.close()
     assert (target / "mine").read_text() == "faster"
     assert list(tmp_path.iterdir()) == [target]
 
