@@ -18,7 +18,7 @@ from pipeline.archive import context, products
 from pipeline.archive.bundle import Bundle, Previous, manifest, previous_products
 from pipeline.archive.document import algorithm, guide, readme
 from pipeline.archive.label import Subject, stamp
-from pipeline.archive.labels import is_bundle
+from pipeline.archive.labels import bundles_in, is_bundle
 from pipeline.clock import et_to_utc
 from pipeline.dataset import netcdf
 from pipeline.dataset.parts import ends
@@ -204,7 +204,7 @@ def _previous(folder: Path, lid: str) -> dict[str, Previous]:
     own = folder if is_bundle(folder) else folder / lid.rpartition(":")[2]
     if is_bundle(own):
         return previous_products(own, lid)
-    if folder.is_dir() and any(is_bundle(p) for p in folder.iterdir()):
+    if folder.is_dir() and bundles_in(folder):
         return {}
     raise InputError(folder, "holds no bundle label (bundle*.xml), nor do its folders")
 

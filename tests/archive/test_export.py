@@ -17,6 +17,7 @@ from core_fixtures import invoke, run, write_tally
 
 import perijove
 from pipeline.archive.context import registered
+from pipeline.archive.layout import MISSING
 from pipeline.errors import InputError, StoreError, UsageError
 
 DAY = datetime(2027, 3, 1, tzinfo=UTC)
@@ -45,6 +46,16 @@ def test_every_product_opens_as_the_dataset_of_the_store(world: World) -> None:
         assert {n: v.dtype for n, v in opened.variables.items()} == {n: v.dtype for n, v in stored.variables.items()}
         count += 1
     assert count >= 7
+
+
+def test_pdr_reads_the_same_numbers(world: World) -> None:
+    pdr = pytest.importorskip("pdr")
+    [image] = (world.bundle("jiram") / "data_calibrated" / "pj01").glob("radiance_*.xml")
+    [field] = (world.bundle("mag") / "data_calibrated" / "pj01").glob("field_60s_*.xml")
+    radiance, read = perijove.open_product(image)["radiance"].values, pdr.read(str(image))["radiance"]
+    np.testing.assert_array_equal(np.where(np.isnan(radiance), np.float32(MISSING), radiance), read)
+    table = pdr.read(str(field))["table_et"]
+    np.testing.assert_array_equal(table["et"], perijove.open_product(field)["et"].values)
 
 
 def test_labels_say_what_no_schema_can(world: World) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from archive_world import World, as_another_pass, edit, files, made_bundle
 
+from pipeline.archive.check import check
 from pipeline.archive.export import Options, archive
 from pipeline.errors import InputError, StoreError
 from pipeline.files import folder_aside
@@ -70,6 +71,8 @@ def test_what_a_killed_export_leaves_is_no_bundle_and_goes_with_the_next(
     left = [p.name for p in tmp_path.iterdir() if p.is_dir()]
     assert left
     assert all(re.fullmatch(r"\.perijove_mag_simulated\.\w+\.part", name) for name in left)
+    with pytest.raises(InputError, match="holds no bundle"):
+        check(tmp_path, None, None)
     again(world, tmp_path)
 
 
