@@ -19,11 +19,11 @@ from pipeline.archive.bundle import Bundle, Previous, manifest, previous_product
 from pipeline.archive.document import algorithm, guide, readme
 from pipeline.archive.label import Subject, stamp
 from pipeline.archive.labels import bundles_in, is_bundle
+from pipeline.archive.place import folder_aside
 from pipeline.clock import et_to_utc
 from pipeline.dataset import netcdf
 from pipeline.dataset.parts import ends
 from pipeline.errors import InputError, StoreError, UsageError, nearest
-from pipeline.files import folder_aside
 from pipeline.instrument import Granule, Instrument
 from pipeline.passes import get_pass
 from pipeline.runs.discover import discover

@@ -11,11 +11,11 @@ from calibration.tables import Table
 from pipeline import registry
 from pipeline.archive.declaration import Legacy
 from pipeline.archive.export import Options, Source, refuse_existing
+from pipeline.archive.place import folder_aside
 from pipeline.archive.products import tables_of
 from pipeline.clock import Sclk
 from pipeline.dataset import netcdf
 from pipeline.errors import StoreError, UsageError, nearest
-from pipeline.files import folder_aside
 from pipeline.geometry import Geometry
 from pipeline.instrument import Granule
 from pipeline.passes import get_pass

@@ -17,8 +17,8 @@ from archive_world import World, as_another_pass, edit, files, made_bundle
 
 from pipeline.archive.check import check
 from pipeline.archive.export import Options, archive
+from pipeline.archive.place import folder_aside
 from pipeline.errors import InputError, StoreError
-from pipeline.files import folder_aside
 from pipeline.runs.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
