@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -37,6 +38,12 @@ COLLECTIONS: dict[str, tuple[str, str, tuple[str, ...], str]] = {
     "context": ("Context", "context", ("Calibrated",), "The registered context products that the labels refer to."),
     "xml_schema": ("XML Schema", "schema", ("Calibrated",), "The dictionaries that the labels keep to."),
 }
+LABEL_ALONE = "The label alone has changed, not its files."
+# Days, the times that a run covers, the software.
+PASSING = re.compile(
+    rb"<(?:creation_date_time|publication_date|publication_year|start_date_time|stop_date_time|proc:software_version_id)>"
+    rb"[^<]*"
+)
 SCHEMA_PRODUCTS = "urn:nasa:pds:system_bundle:xml_schema"
 
 
@@ -55,10 +62,14 @@ class Previous:
     files: dict[str, str]
 
 
-def previous_products(bundle: Path) -> dict[str, Previous]:
-    """Products, collections and bundle of an earlier export, by identifier; raises InputError."""
-    if not list(bundle.glob("bundle*.xml")):
-        raise InputError(bundle, "holds no bundle label (bundle*.xml)")
+def previous_products(bundle: Path, lid: str) -> dict[str, Previous]:
+    """Products, collections and bundle of an earlier export of a bundle, by identifier.
+
+    Raises
+    ------
+    InputError
+        if it is another bundle, or a label is no XML or has no version.
+    """
     found = {}
     for label in sorted(bundle.rglob("*.xml")):
         try:
@@ -74,7 +85,13 @@ def previous_products(bundle: Path) -> dict[str, Previous]:
             (text("{*}modification_date", d), text("{*}version_id", d), text("{*}description", d)) for d in details
         ]
         files = {text("{*}file_name", f): text("{*}md5_checksum", f) for f in root.iter("{*}File", "{*}Document_File")}
-        found[text(".//{*}logical_identifier")] = Previous(label, text(".//{*}version_id"), history, files)
+        version = text(".//{*}version_id")
+        if not re.fullmatch(r"[1-9]\d*\.\d+", version):
+            raise InputError(label, f"its version_id is {version!r}, which is no version")
+        found[text(".//{*}logical_identifier")] = Previous(label, version, history, files)
+    if lid not in found:
+        top = next((name for name in found if name.count(":") == 3), "no bundle")
+        raise InputError(bundle, f"is {top}, no earlier version of {lid}")
     return found
 
 
@@ -130,14 +147,21 @@ class Bundle:
         return lid
 
     def _label(self, path: Path, lid: str, files: Sequence[Written], make_label: Callable[[History], Element]) -> str:
-        """Write the label, or the previous one again where no byte of the files has changed; returns the version."""
+        """Write the label, or the previous one again where nothing of the product has changed; returns the version."""
         old = self.previous.get(lid)
-        if old and old.files == {w.path.name: w.md5 for w in files}:
-            write_bytes(path, old.label.read_bytes())
-            return old.version
-        history = [(f"{self.subject.date:%Y-%m-%d}", _next(old), self.why), *(old.history if old else [])]
+        version, why = "1.0", self.why
+        if old:
+            major, minor = old.version.split(".")
+            version = f"{int(major) + 1}.0"
+            if old.files == {w.path.name: w.md5 for w in files}:
+                before = old.label.read_bytes()
+                if _lasting(document(make_label(old.history))) == _lasting(before):
+                    write_bytes(path, before)
+                    return old.version
+                version, why = f"{major}.{int(minor) + 1}", f"{LABEL_ALONE} {self.why}"
+        history = [(f"{self.subject.date:%Y-%m-%d}", version, why), *(old.history if old else [])]
         write_bytes(path, document(make_label(history)))
-        return history[0][1]
+        return version
 
     def carry_over(self) -> None:
         """Take over the previous bundle's products that this one has not made: other passes, tables no longer read."""
@@ -148,8 +172,9 @@ class Bundle:
             source = old.label.parent
             place = self.root.joinpath(*source.parts[len(self._old_root(old.label).parts) :])
             place.mkdir(parents=True, exist_ok=True)
-            for file in (old.label.name, *old.files):
-                shutil.copyfile(source / file, place / file)
+            shutil.copyfile(old.label, place / old.label.name)
+            for name, md5 in old.files.items():
+                self.digests[(place / name).relative_to(self.root)] = _copy(source / name, place / name, md5)
             self.members.setdefault(parts[4], {})[lid] = old.version
 
     @staticmethod
@@ -261,12 +286,23 @@ class Bundle:
         )
 
 
+def _copy(source: Path, place: Path, md5: str) -> str:
+    """Copy a file as its label describes it, with its checksum; raises InputError if it is no longer that file."""
+    if not source.is_file():
+        raise InputError(source, "is not there, but its label is; restore it")
+    shutil.copyfile(source, place)
+    if md5_of(place) != md5:
+        raise InputError(source, f"is not the file that its label describes (md5_checksum {md5}); restore it")
+    return md5
+
+
 def _purpose(collection: str) -> str:
     return {"calibration": "Calibration", "geometry": "Observation Geometry"}.get(collection, "Science")
 
 
-def _next(old: Previous | None) -> str:
-    return f"{int(old.version.split('.')[0]) + 1}.0" if old else "1.0"
+def _lasting(label: bytes) -> bytes:
+    """A label without what differs between exports of one product of which nothing has changed."""
+    return PASSING.sub(b"", label)
 
 
 def _entries_of(label: Path) -> set[str]:
@@ -305,17 +341,18 @@ def _inventory(records: int) -> Element:
     )
 
 
-def manifest(bundle: Path, known: Mapping[Path, str]) -> Path:
+def manifest(place: Path, bundle: Path, known: Mapping[Path, str]) -> Path:
     """Write ``<bundle>.md5`` beside a bundle, for ``md5sum -c``; inside it would be a file without a label.
 
     Parameters
     ----------
+    place : where the bundle is while it is being written.
     known : checksums of files in it, as they were written.
     """
     lines = []
-    for path in sorted(p for p in bundle.rglob("*") if p.is_file()):
-        digest = known.get(path.relative_to(bundle)) or md5_of(path)
-        lines.append(f"{digest}  {path.relative_to(bundle.parent).as_posix()}\n")
+    for path in sorted(p for p in place.rglob("*") if p.is_file()):
+        name = path.relative_to(place)
+        lines.append(f"{known.get(name) or md5_of(path)}  {(bundle.name / name).as_posix()}\n")
     target = bundle.with_name(f"{bundle.name}.md5")
     write_bytes(target, "".join(lines).encode())
     return target

@@ -12,7 +12,7 @@ from pipeline.archive.definitions import check_definitions
 from pipeline.archive.files import check_files, check_manifest, check_names
 from pipeline.archive.findings import Finding
 from pipeline.archive.integrity import check_integrity
-from pipeline.archive.labels import Label, is_bundle, labels_of
+from pipeline.archive.labels import Label, bundles_in, is_bundle, labels_of
 from pipeline.archive.schemas import Schemas
 from pipeline.errors import InputError
 from pipeline.runs.store import Store
@@ -43,7 +43,7 @@ def check(target: Path, schemas: Path | None, store: Store | None) -> dict[str, 
     target = target.resolve()
     if not target.is_dir():
         raise InputError(target, "there is no such folder")
-    bundles = [target] if is_bundle(target) else sorted(p for p in target.iterdir() if p.is_dir() and is_bundle(p))
+    bundles = [target] if is_bundle(target) else bundles_in(target)
     if not bundles:
         raise InputError(target, "holds no bundle: no file bundle*.xml in it or in a folder of it")
     dictionaries = Schemas(schemas)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import re
-import secrets
-import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -18,9 +15,11 @@ import numpy as np
 
 from pipeline import registry
 from pipeline.archive import context, products
-from pipeline.archive.bundle import Bundle, manifest, previous_products
+from pipeline.archive.bundle import Bundle, Previous, manifest, previous_products
 from pipeline.archive.document import algorithm, guide, readme
 from pipeline.archive.label import Subject, stamp
+from pipeline.archive.labels import bundles_in, is_bundle
+from pipeline.archive.place import folder_aside
 from pipeline.clock import et_to_utc
 from pipeline.dataset import netcdf
 from pipeline.dataset.parts import ends
@@ -79,11 +78,20 @@ def archive(store: Store, run_name: str | None, options: Options) -> dict[str, A
     for name in options.instruments:
         if name not in known:
             raise UsageError(f"run {record['run']} made nothing of {name!r}; {nearest(name, known)}")
-    bundles = []
-    for name in options.instruments or known:
-        source = Source(store, record, registry.load(name), [p for p in made if p["instrument"] == name])
-        bundles.append(_bundle(source, options))
-    return {"run": record["run"], "bundles": bundles}
+    sources = [
+        Source(store, record, registry.load(name), [p for p in made if p["instrument"] == name])
+        for name in options.instruments or known
+    ]
+    refuse_existing([_place(source, options)[1] for source in sources])
+    return {"run": record["run"], "bundles": [_bundle(source, options) for source in sources]}
+
+
+def refuse_existing(folders: Iterable[Path]) -> None:
+    """Before anything is written, raise StoreError if any of these is there."""
+    there = [str(folder) for folder in folders if folder.exists()]
+    if there:
+        advice = "remove what is there, name the other instruments, or choose another place"
+        raise StoreError(f"{', '.join(there)}: there already; {advice}")
 
 
 @dataclass
@@ -156,54 +164,49 @@ def utc(et: float, *, up: bool) -> str:
     return f"{milli + np.timedelta64(1, 'ms') if up and milli < time else milli}Z"
 
 
+def _place(source: Source, options: Options) -> tuple[str, Path]:
+    """Identifier of a bundle, and its folder."""
+    lid = f"{options.prefix}_{source.instrument.name}{'_simulated' if source.simulated else ''}"
+    return lid, options.out.resolve() / lid.rpartition(":")[2]
+
+
 def _bundle(source: Source, options: Options) -> dict[str, Any]:
     instrument = source.instrument
-    name = f"{options.prefix}_{instrument.name}{'_simulated' if source.simulated else ''}"
+    lid, target = _place(source, options)
     date = options.date or datetime.fromisoformat(source.record["finished"]).astimezone(UTC)
     start, stop = source.times()
     registered = context.instrument(instrument.pds4.context or f"{instrument.name}.jno")
-    subject = Subject(instrument.title, registered, instrument.pds4, name, source.simulated, date, start, stop)
-    folder = name.rpartition(":")[2]
-    target = options.out.resolve() / folder
-    if target.exists():
-        raise StoreError(f"{target} is there already: remove it, or choose another place")
-    previous = previous_products(_previous(options.previous, folder)) if options.previous else {}
-    with _aside(target) as place:
+    subject = Subject(instrument.title, registered, instrument.pds4, lid, source.simulated, date, start, stop)
+    previous = _previous(options.previous, lid) if options.previous else {}
+    with folder_aside(target) as place:
         bundle = Bundle(place, subject, f"Made from run {source.record['run']}.", previous)
         not_drawn = _fill(bundle, source)
         bundle.carry_over()
         title = f"Juno {instrument.title}: data of perijove passes"
         bundle.close(title, readme(title, subject, bundle.members))
+        # Before the bundle has its name: one without a manifest would look whole, a manifest alone does not.
+        listed = manifest(place, target, bundle.digests)
     files = [p for p in target.rglob("*") if p.is_file()]
     return {
         "instrument": instrument.name,
-        "lid": name,
+        "lid": lid,
         "date": stamp(date),
         "path": str(target),
-        "manifest": str(manifest(target, bundle.digests)),
+        "manifest": str(listed),
         "products": sum(map(len, bundle.members.values())),
         "bytes": sum(p.stat().st_size for p in files),
         "not_drawn": not_drawn,
     }
 
 
-def _previous(folder: Path, name: str) -> Path:
-    """The bundle of that name in a folder of bundles, or the folder if it is one."""
-    return folder / name if (folder / name).is_dir() else folder
-
-
-@contextlib.contextmanager
-def _aside(target: Path) -> Iterator[Path]:
-    """A folder beside `target` that gets its name if all went well, and goes if not."""
-    part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
-    try:
-        part.mkdir(parents=True)
-        yield part
-        part.replace(target)
-    except OSError as error:
-        raise StoreError(f"{target} cannot be written: {error.strerror}") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+def _previous(folder: Path, lid: str) -> dict[str, Previous]:
+    """What a folder holds of an earlier version of a bundle: it is one, or holds some, of which this may be none."""
+    own = folder if is_bundle(folder) else folder / lid.rpartition(":")[2]
+    if is_bundle(own):
+        return previous_products(own, lid)
+    if folder.is_dir() and bundles_in(folder):
+        return {}
+    raise InputError(folder, "holds no bundle label (bundle*.xml), nor do its folders")
 
 
 def _fill(bundle: Bundle, source: Source) -> list[str]:

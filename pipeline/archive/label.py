@@ -14,6 +14,7 @@ from pipeline.archive import context, xml
 from pipeline.archive.context import Context
 from pipeline.archive.declaration import Pds4
 from pipeline.archive.layout import MISSING, Array, Object, Stored, Table, Written
+from pipeline.archive.units import scaled
 from pipeline.archive.xml import Element, make, short
 
 SIMULATED = "SIMULATED DATA, not a measurement. "
@@ -236,7 +237,7 @@ def array(one: Array, offset: int, pds4: Pds4) -> Element:
         make("axes", len(axes)),
         make("axis_index_order", "Last Index Fastest"),
         _description(one.stored),
-        make("Element_Array", make("data_type", one.stored.pds4_type), _unit(one.stored)),
+        make("Element_Array", make("data_type", one.stored.pds4_type), *_unit(one.stored)),
         *axes,
         _constants(one.stored),
     )
@@ -296,15 +297,18 @@ def _field(stored: Stored, location: int, count: int) -> Element:
         make("field_location", location, unit="byte"),
         make("data_type", stored.pds4_type),
         make("field_length", stored.dtype.itemsize, unit="byte"),
-        _unit(stored),
+        *_unit(stored),
         _description(stored),
         _constants(stored),
     )
 
 
-def _unit(stored: Stored) -> Element | None:
-    unit = str(stored.part.attrs.get("units", ""))
-    return make("unit", short(unit)) if unit not in ("", "1") else None
+def _unit(stored: Stored) -> list[Element]:
+    """``unit``, and ``scaling_factor`` where a number stands before it."""
+    factor, unit = scaled(str(stored.part.attrs.get("units", "")))
+    if unit in ("", "1"):
+        return []
+    return [make("unit", short(unit)), *([make("scaling_factor", factor)] if factor else [])]
 
 
 def _description(stored: Stored) -> Element | None:

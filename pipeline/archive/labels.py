@@ -194,6 +194,11 @@ def is_bundle(folder: Path) -> bool:
     return any(p.suffix.lower() in SUFFIXES for p in folder.glob("bundle*"))
 
 
+def bundles_in(folder: Path) -> list[Path]:
+    """Bundles in a folder, sorted; what is being written, or was left by a killed export, is hidden and none."""
+    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".") and is_bundle(p))
+
+
 def references(label: Label) -> Iterator[tuple[Any, str, str]]:
     """Every reference to another product: element, identifier, and its type."""
     for element in label.root.iter("{*}lid_reference", "{*}lidvid_reference"):

@@ -10,7 +10,8 @@ import xarray as xr
 from calibration.tables import Table
 from pipeline import registry
 from pipeline.archive.declaration import Legacy
-from pipeline.archive.export import Options, Source
+from pipeline.archive.export import Options, Source, refuse_existing
+from pipeline.archive.place import folder_aside
 from pipeline.archive.products import tables_of
 from pipeline.clock import Sclk
 from pipeline.dataset import netcdf
@@ -44,17 +45,18 @@ def archive_pds3(store: Store, run_name: str | None, options: Options) -> dict[s
         raise StoreError(f"run {record['run']} has no geometry, which the files need")
     geometry = Geometry.from_dataset(netcdf.open_product(store.root / record["geometry"]))
     clock = clock_of(Path(record["kernels"]) if record["kernels"] else None)
+    names = options.instruments or tuple(able)
+    folders = [options.out.resolve() / name for name in names]
+    refuse_existing(folders)
     bundles: list[dict[str, Any]] = []
-    for name in options.instruments or tuple(able):
-        folder = options.out.resolve() / name
-        if folder.exists():
-            raise StoreError(f"{folder} is there already: remove it, or choose another place")
+    for name, folder in zip(names, folders, strict=True):
         source = Source(store, record, registry.load(name), [p for p in made if p["instrument"] == name])
         products = {p["type"]: netcdf.open_product(Path(p["path"])) for p in source.made}
         write = source.instrument.pds4.legacy
         assert write is not None
         given = (products, _raw(source, clock), _tables(source), geometry, clock, get_pass(record["pass"]))
-        files = write(Legacy(*given, folder, source.simulated))
+        with folder_aside(folder) as place:
+            files = write(Legacy(*given, place, source.simulated))
         size = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
         entry = {"instrument": name, "lid": None, "path": str(folder), "products": len(files), "bytes": size}
         bundles.append(entry | {"not_drawn": []})

@@ -13,7 +13,7 @@ import xarray as xr
 from lxml import etree
 from numpy.typing import NDArray
 
-from pipeline.archive.labels import FileEntry, Label, ObjectEntry, fields_of
+from pipeline.archive.labels import Label, ObjectEntry, fields_of
 from pipeline.archive.layout import TIME_TYPE
 from pipeline.archive.supplement import unpacked
 from pipeline.errors import InputError
@@ -28,7 +28,7 @@ def open_product(path: Path) -> xr.Dataset:
     """The dataset of a product's label.
 
     A bundle of this project gives back the store's dataset. Of another one variables are named as in the label, along
-    dimensions named as its axes and tables; numbers that the label calls missing are NaN.
+    dimensions named as its axes and tables; numbers that the label calls missing are NaN, those it scales are scaled.
 
     Raises
     ------
@@ -44,13 +44,13 @@ def open_product(path: Path) -> xr.Dataset:
 
 def _opened(path: Path, label: Label) -> xr.Dataset:
     variables: dict[str, xr.Variable] = {}
-    about: dict[str, Any] = {}
+    texts = [
+        e.name for e in label.files if e.name.endswith(".json") and e.objects and e.objects[0].name == "attributes"
+    ]
+    about = _about(path.parent / texts[0]) if texts else {}
     for entry in label.files:
-        file = path.parent / entry.name
-        if file.suffix == ".json" and entry.objects and entry.objects[0].name == "attributes":
-            about = _about(file)
         for one in entry.objects:
-            for name, variable in _variables(label, entry, one, file):
+            for name, variable in _variables(label, one, path.parent / entry.name, scale=not about):
                 # Tables of others may have fields of one name.
                 variables[name if name not in variables else f"{one.name}: {name}"] = variable
     if not variables and not about:
@@ -70,7 +70,7 @@ def _about(file: Path) -> dict[str, Any]:
     return document
 
 
-def _variables(label: Label, entry: FileEntry, one: ObjectEntry, file: Path) -> Iterator[tuple[str, xr.Variable]]:
+def _variables(label: Label, one: ObjectEntry, file: Path, *, scale: bool) -> Iterator[tuple[str, xr.Variable]]:
     if one.kind.startswith("Array"):
         values = np.frombuffer(_bytes(label, one, file), number_type(label, one.element))
         axes = sorted(one.element.findall("{*}Axis_Array"), key=lambda a: int(label.text("{*}sequence_number", a)))
@@ -80,10 +80,10 @@ def _variables(label: Label, entry: FileEntry, one: ObjectEntry, file: Path) -> 
         attrs = _told(label, one.element, one.element.find("{*}Element_Array"))
         yield (
             label.text("{*}name", one.element) or one.name,
-            xr.Variable(dims, _native(label, one.element, values.reshape(shape)), attrs),
+            xr.Variable(dims, _native(label, one.element, values.reshape(shape), scale=scale), attrs),
         )
     elif one.kind == "Table_Binary":
-        yield from _fields(label, one, file)
+        yield from _fields(label, one, file, scale=scale)
 
 
 def _bytes(label: Label, one: ObjectEntry, file: Path) -> bytes:
@@ -118,7 +118,7 @@ def number_type(label: Label, element: etree._Element) -> np.dtype[Any]:
     return np.dtype(f"{'>' if match['order'] == 'M' else '<'}{kind}{match['bytes'] or 1}")
 
 
-def _fields(label: Label, one: ObjectEntry, file: Path) -> Iterator[tuple[str, xr.Variable]]:
+def _fields(label: Label, one: ObjectEntry, file: Path, *, scale: bool) -> Iterator[tuple[str, xr.Variable]]:
     record = one.element.find("{*}Record_Binary")
     length, records = int(label.text("{*}record_length", record)), int(label.text("{*}records", one.element))
     rows = np.frombuffer(_bytes(label, one, file), np.uint8).reshape(records, length)
@@ -128,7 +128,7 @@ def _fields(label: Label, one: ObjectEntry, file: Path) -> Iterator[tuple[str, x
         values = np.ascontiguousarray(rows[:, np.add.outer(starts, np.arange(dtype.itemsize)).ravel()]).view(dtype)
         grouped = field.getparent() is not record
         name = label.text("{*}name", field)
-        values = _native(label, field, values if grouped else values[:, 0])
+        values = _native(label, field, values if grouped else values[:, 0], scale=scale)
         yield name, xr.Variable((dim, f"{name}_element")[: values.ndim], values, _told(label, field, field))
 
 
@@ -140,8 +140,8 @@ def _told(label: Label, element: etree._Element, unit: etree._Element | None) ->
     return {name: text for name, text in told.items() if text}
 
 
-def _native(label: Label, element: etree._Element, values: NDArray[Any]) -> NDArray[Any]:
-    """Values in this machine's order: missing numbers NaN, UTC as times, text as text."""
+def _native(label: Label, element: etree._Element, values: NDArray[Any], *, scale: bool) -> NDArray[Any]:
+    """Values in this machine's order: missing numbers NaN, scaled if so, UTC as times, text as text."""
     holder = element.find("{*}Element_Array")
     kind = label.text("{*}data_type", element if holder is None else holder)
     if values.dtype.kind == "S" and not kind.startswith(("ASCII", "UTF8")):
@@ -157,9 +157,14 @@ def _native(label: Label, element: etree._Element, values: NDArray[Any]) -> NDAr
             raise InputError(label.path, f"its data hold no {kind} ({error})", f"line {element.sourceline}") from error
     values = values.astype(values.dtype.newbyteorder("="))
     constant = label.text("{*}Special_Constants/{*}missing_constant", element)
-    if constant and values.dtype.kind == "f":
-        values[values == values.dtype.type(constant)] = np.nan
-    return values
+    factor, offset = (
+        float(label.text(f"{{*}}{n}", element if holder is None else holder) or none)
+        for n, none in (("scaling_factor", 1.0), ("value_offset", 0.0))
+    )
+    scaled = values.astype(np.float64) * factor + offset if scale and (factor, offset) != (1.0, 0.0) else values
+    if constant and scaled.dtype.kind == "f":
+        scaled[values == values.dtype.type(constant)] = np.nan
+    return scaled
 
 
 def _restored(path: Path, found: dict[str, xr.Variable], about: dict[str, Any]) -> xr.Dataset:

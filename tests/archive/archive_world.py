@@ -76,6 +76,21 @@ def labels(bundle: Path) -> list[Path]:
     return sorted(bundle.rglob("*.xml"))
 
 
+def files(bundle: Path) -> dict[str, bytes]:
+    """Everything a bundle holds."""
+    return {p.relative_to(bundle).as_posix(): p.read_bytes() for p in sorted(bundle.rglob("*")) if p.is_file()}
+
+
+def as_another_pass(bundle: Path) -> None:
+    """Change a bundle as if it held another pass: its products have other identifiers, files and folders."""
+    for path in labels(bundle):
+        path.write_bytes(path.read_bytes().replace(b"pj01", b"pj00"))
+    for path in sorted(bundle.rglob("*pj01*"), reverse=True):
+        path.rename(path.with_name(path.name.replace("pj01", "pj00")))
+    for path in bundle.rglob("*inventory.csv"):
+        path.write_bytes(path.read_bytes().replace(b"pj01", b"pj00"))
+
+
 def edit(path: Path, old: str, new: str, count: int = 1) -> int:
     """Replace text in a label; returns the line of the first place."""
     content = path.read_text(encoding="utf-8")

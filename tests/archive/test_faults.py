@@ -167,7 +167,10 @@ def test_a_bundle_of_others_is_read_without_our_texts(label: Path, bundle: Path,
     known = perijove.open_product("tally.rate/PJ01", store=store)
     assert opened["rate"].dims[0] == "et"
     assert (opened["rate"].values == known["rate"].values).all()
-    assert opened["rate"].attrs["units"] == known["rate"].attrs["units"]
+    assert (opened["rate"].attrs["units"], known["rate"].attrs["units"]) == ("1/s", "1/s")
+    # Ticks of the clock, which the label scales to seconds.
+    assert opened["sclk"].attrs["units"] == "s"
+    assert (opened["sclk"].values == known["sclk"].values / 65536.0).all()
 
 
 @pytest.mark.real

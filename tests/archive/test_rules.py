@@ -264,3 +264,10 @@ def test_no_damaged_label_stops_the_checker(bundle: Path, schemas: Path, tmp_pat
         with contextlib.suppress(InputError):
             open_product(one.path)
     assert told > 30
+
+
+def test_what_a_label_of_others_scales_is_opened_scaled(tmp_path: Path) -> None:
+    kind = "<data_type>SignedLSB2</data_type><unit>K</unit><scaling_factor>0.5</scaling_factor>"
+    objects = ARRAY.replace("<data_type>IEEE754LSBDouble</data_type>", f"{kind}<value_offset>100</value_offset>")
+    one = made(tmp_path, objects, np.array([2, -4, 0, -999], "<i2").tobytes())
+    np.testing.assert_array_equal(open_product(one.path)["a"].values, [101.0, 98.0, 100.0, np.nan])
