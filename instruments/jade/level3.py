@@ -11,9 +11,10 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from instruments.jade.layout import ANODES, ARRAYS, ENERGIES, ISSUES_MISSING, L3_KINDS, MODE, check_rjw
-from instruments.jade.raw import EVENTS, SIMULATED, row_width, whole_file
+from instruments.jade.raw import EVENTS, SIMULATED
 from pipeline.clock import Sclk, Span, parse_utc
 from pipeline.errors import InputError
+from pipeline.formats.checksum import row_width, whole_file
 from pipeline.formats.defects import corrected
 from pipeline.formats.pds3 import Label, read_label
 from pipeline.formats.pds3_table import Table, read_table
@@ -155,9 +156,9 @@ def _part(granule: Granule, span: Span | None) -> xr.Dataset:
     events[:, EVENTS.index("records")] = 1
     if table.truncated and rows.size and rows[-1] == et.size - 1:
         events[-1, [EVENTS.index("records_damaged"), EVENTS.index("records_truncated")]] = 1
-    arrays["events"] = ("record", "event"), events
+    head = _head(part, chosen, granule) | {"events": (("record", "event"), events)}
     origin = {"simulated": SIMULATED} if granule.meta.get("simulated") else {}
-    return xr.Dataset(arrays | _head(part, chosen, granule), coords={"et": ("record", et[rows])}, attrs=origin)
+    return xr.Dataset(arrays | head, coords={"et": ("record", et[rows])}, attrs=origin)
 
 
 def _measured(part: Table, name: str, chosen: NDArray[np.intp]) -> NDArray[np.float64]:

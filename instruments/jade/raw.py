@@ -25,7 +25,7 @@ from instruments.jade.layout import (
 )
 from pipeline.clock import TICKS, Sclk, Span, parse_utc
 from pipeline.errors import InputError
-from pipeline.formats.checksum import check_md5
+from pipeline.formats.checksum import row_width, whole_file
 from pipeline.formats.defects import corrected
 from pipeline.formats.pds3 import Label, read_label
 from pipeline.formats.pds3_table import Table, read_table
@@ -59,25 +59,6 @@ def open_table(path: Path) -> tuple[Label, Table, tuple[str, ...]]:
         if name not in table:
             raise InputError(path, "the table has no such column", name)
     return label, table, corrections
-
-
-def row_width(label: Label) -> int:
-    """Bytes of a record by the label's table."""
-    return int(next(b["TABLE"] for b in (label, *label.objects("FILE")) if "TABLE" in b)["ROW_BYTES"])
-
-
-def whole_file(label: Label, table: Table) -> Path:
-    """Data file of a table, which holds no more than its label says and has its checksum, where one is stated.
-
-    A file that is cut short has another one, of course; what is left of it is read (`Table.truncated`).
-    """
-    data, start = label.pointer("TABLE")
-    end, size = start + table.rows * row_width(label), data.stat().st_size
-    if not table.truncated:
-        if size > end:
-            raise InputError(data, f"its label's {table.rows} records end at byte {end}, the file has {size}")
-        check_md5(label, data)
-    return data
 
 
 @lru_cache(maxsize=8)
