@@ -377,8 +377,10 @@ def spectrum_truth(burst: Burst, told: xr.Dataset, own: Circuit, known: Known) -
     window = np.sin(np.pi * np.arange(size) / size) ** 2
     starts = range(0, inner.shape[1] - size + 1, size // 2)
     power = np.zeros((len(inner), int(use.sum())))
-    for s in starts:
-        power += np.abs(np.fft.rfft(inner[:, s : s + size] * window, axis=1)[:, use]) ** 2 / len(starts)
+    for first in range(0, len(inner), CHUNK):
+        part = slice(first, first + CHUNK)
+        for s in starts:
+            power[part] += np.abs(np.fft.rfft(inner[part, s : s + size] * window, axis=1)[:, use]) ** 2 / len(starts)
     field = 2.0 * power / (burst.rate * 0.375 * size)
     weaker = np.where(told["attenuator"].values > 0, 10.0 ** (-own.loss / 10.0), 1.0)[:, None]
     variance = (own.noise**2 + 1.0 / 12.0) * own.volts**2 / weaker
