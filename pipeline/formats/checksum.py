@@ -11,6 +11,9 @@ from pipeline.formats.pds3 import Label
 from pipeline.formats.pds3_table import Table
 from pipeline.formats.state import file_state
 
+# None, and what labels say in place of a value (PDS Standards Reference 3.8, ch. 17).
+NOT_STATED = ("", "n/a", "unk", "null")
+
 
 def row_width(label: Label, pointer: str = "TABLE") -> int:
     """Bytes of a row by the label's table, in the label or its FILE object."""
@@ -46,7 +49,7 @@ def check_md5(label: Label, data: Path) -> None:
     """
     stated = next((b["MD5_CHECKSUM"] for b in (label, *label.objects("FILE")) if "MD5_CHECKSUM" in b), None)
     said = str(stated or "").strip().lower()
-    if said and _md5(data, *file_state(data)) != said:
+    if said not in NOT_STATED and _md5(data, *file_state(data)) != said:
         raise InputError(data, "its MD5 checksum is not the label's: bytes have changed", "MD5_CHECKSUM")
 
 
