@@ -27,6 +27,7 @@ from pipeline.clock import TICKS, Sclk, Span, parse_utc
 from pipeline.errors import InputError
 from pipeline.formats.checksum import row_width, whole_file
 from pipeline.formats.defects import corrected
+from pipeline.formats.digits import utc_times
 from pipeline.formats.pds3 import Label, read_label
 from pipeline.formats.pds3_table import Table, read_table
 from pipeline.formats.state import file_state
@@ -34,6 +35,8 @@ from pipeline.instrument import Granule, RawFormat
 
 NAME = re.compile(r"(JAD_L20_([A-Z]{3}_[A-Z]{3}_[A-Z]{3})_(\d{7}))_V(\d{2})\.LBL", re.IGNORECASE)
 DAY_OF, DAY = re.compile(r"_(\d{4})(\d{3})_V"), 86400.0
+# Seconds by which UTC and clock of a sound record may differ besides.
+CLOCKS_DIFFER = 5.0
 SIMULATED = "SIMULATED, NOT A MEASUREMENT"
 ELECTRON_LOOKS = (48, 51)
 # Objects of the header every science record must have.
@@ -76,7 +79,8 @@ def clock_counts(table: Table) -> NDArray[np.int64]:
 def times(table: Table, clock: Sclk, path: Path) -> NDArray[np.float64]:
     """Et of the middle of each record's accumulation; NaN where it is damaged or more than a day off the file's.
 
-    A record of the other rate than the file's name says, high or low, is damaged too.
+    A record of the other rate than the file's name says, high or low, is damaged too, and one whose UTC and time stamp
+    contradict each other.
     """
     counts = clock_counts(table)
     centre = np.full(counts.shape, np.nan)
@@ -96,6 +100,10 @@ def times(table: Table, clock: Sclk, path: Path) -> NDArray[np.float64]:
         except ValueError as error:
             raise InputError(path, str(error)) from error
         centre[(centre < day - DAY) | (centre > day + 2.0 * DAY)] = np.nan
+    if "UTC" in table and table["UTC"].dtype.kind == "S":
+        # Whether it is the beginning, the middle or the end is not public.
+        apart = np.abs(centre - utc_times(table["UTC"]))
+        centre[apart > CLOCKS_DIFFER + table["ACCUMULATION_TIME"]] = np.nan
     return centre
 
 

@@ -155,6 +155,7 @@ COUNTED: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "a first record without SYNC": (L2, in_record("SYNC", 7, L2, 0), "records_damaged"),
     "an accumulation of no length": (L2, in_record("ACCUMULATION_TIME", 0, L2), "records_damaged"),
     "a time of another day": (L2, in_record("TIMESTAMP_WHOLE", 0xFFFFFFFF, L2), "records_damaged"),
+    "a time that its UTC contradicts": (L2, in_record("UTC", b"2016-240T12:53:02.500", L2), "records_damaged"),
     "a record of the other rate": (L2, in_record("PACKET_MODE", 1, L2), "records_damaged"),
     "a last record cut short": (L2, cut(-10), "records_truncated"),
     "a last record cut short (level 3)": (L3, cut(-10), "records_truncated"),
