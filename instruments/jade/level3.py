@@ -56,10 +56,10 @@ def times(table: Table, path: Path) -> NDArray[np.float64]:
     The time of the next record shows that no bytes are lost in one: the last before one that is cut short is left out.
     """
     try:
-        text = table["DIM0_UTC"][: table.rows - table.truncated]
-        return np.asarray(parse_utc([t.decode("latin-1") for t in text.tolist()]))
+        et = np.asarray(parse_utc([t.decode("latin-1") for t in table["DIM0_UTC"].tolist()]))
     except ValueError as error:
         raise InputError(path, str(error), "DIM0_UTC") from error
+    return et[: table.rows - table.truncated]
 
 
 def open_level3(path: Path, clock: Sclk) -> Granule:

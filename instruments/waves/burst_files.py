@@ -74,13 +74,12 @@ def _times(table: Table, path: Path) -> NDArray[np.float64]:
 
     The time of the next capture shows that no bytes are lost in one: the last before one that is cut short is left out.
     """
-    part = table.part(0, table.rows - table.truncated)
     try:
-        et = np.asarray(parse_utc(np.char.decode(part["TRIG_SCET"], "ascii").tolist()))
-        clock = part["TRIG_SCLK"].astype(np.float64) if "TRIG_SCLK" in part else np.full(et.shape, np.nan)
-        return np.where(times_agree(clock, et), et, np.nan)
+        et = np.asarray(parse_utc(np.char.decode(table["TRIG_SCET"], "ascii").tolist()))
     except (ValueError, UnicodeDecodeError) as error:
         raise InputError(path, f"column TRIG_SCET: {error}") from error
+    clock = table["TRIG_SCLK"].astype(np.float64) if "TRIG_SCLK" in table else np.full(et.shape, np.nan)
+    return np.where(times_agree(clock, et), et, np.nan)[: table.rows - table.truncated]
 
 
 def open_bursts(path: Path, clock: Sclk) -> Granule:

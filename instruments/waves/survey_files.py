@@ -283,7 +283,7 @@ def _parsed(path: Path, _modified: int, _size: int) -> xr.Dataset:
         raise InputError(path, f"is no survey of {last} columns: {error}") from error
     _check_frequencies(path, head, own, last)
     try:
-        et = parse_utc(table[1].str.strip().tolist())
+        et = parse_utc(table[1].fillna("").str.strip().tolist())
         values = table[list(range(FIRST_FIELD, last))].to_numpy(np.float64)
     except (ValueError, AttributeError) as error:
         raise InputError(path, f"a row is not readable: {error}") from error

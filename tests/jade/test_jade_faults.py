@@ -134,6 +134,7 @@ REFUSED: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "other units": (L3, in_record("DATA_UNITS", 6, L3), "counts per second"),
     "other mode": (L3I, in_record("PACKET_MODE", 2, L3I), "modes of code"),
     "no accumulation": (L3I, in_record("ACCUMULATION_TIME", 0, L3I), "without accumulation"),
+    "bytes lost, the rest has moved up (level 3)": (L3, lambda p: moved(3 * ROW_3 + 9000, None)(p), "DIM0_UTC"),
     "no whole record": (L3, cut(1000), "the file has 1000"),
     "more than its records": (L2, lambda p: add(p, b"\0"), "records end at byte .*, the file has"),
     "more than its records (level 3)": (L3I, lambda p: add(p, b"\0"), "records end at byte .*, the file has"),
