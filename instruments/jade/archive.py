@@ -24,7 +24,7 @@ from pipeline.instrument import Raw, step
 MIDDLE = (ENERGIES - 1) // 2
 
 
-@step(produces="jade.electron_rate", over="segment", version=2)
+@step(produces="jade.electron_rate", over="segment", version=3)
 def electron_rate_from_archive(
     raw: Annotated[xr.Dataset, Raw("jade.l30_electrons")],
     geometry: Geometry,
@@ -53,7 +53,7 @@ def electron_rate_from_archive(
     ).assign_attrs(counted(raw, span), records_mag_vector_wrong=wrong)
 
 
-@step(produces="jade.ion_rate", over="segment", version=1)
+@step(produces="jade.ion_rate", over="segment", version=2)
 def ion_rate_from_archive(
     raw: Annotated[xr.Dataset, Raw("jade.l30_ions")],
     geometry: Geometry,

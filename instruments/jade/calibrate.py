@@ -33,7 +33,7 @@ SENSORS = BACKGROUND_ANODES
 LARGEST_DEAD = 0.3
 
 
-@step(produces="jade.electron_rate", over="segment", halo=HALO, version=1)
+@step(produces="jade.electron_rate", over="segment", halo=HALO, version=2)
 def electron_rate(
     raw: Annotated[xr.Dataset, Raw("jade.l20_electrons")],
     geometry: Geometry,
@@ -92,7 +92,7 @@ def electron_rate(
     ).assign_attrs(counted(raw, span))
 
 
-@step(produces="jade.ion_rate", over="segment", halo=IONS_REACH, version=1)
+@step(produces="jade.ion_rate", over="segment", halo=IONS_REACH, version=2)
 def ion_rate(
     raw: Annotated[xr.Dataset, Raw("jade.l20_ions")],
     geometry: Geometry,

@@ -64,6 +64,11 @@ def energies(table: Table) -> tuple[Array, Array]:
     return np.sqrt(edges[1:] * edges[:-1]), edges
 
 
+def levels(per_charge: Array) -> Array:
+    """Energies per charge that all records (n, energy) share; where a segment has none, any do."""
+    return per_charge[0] if len(per_charge) else np.ones(per_charge.shape[1])
+
+
 def efficiency(
     energy: Array, voltage: Array, et: Array, table: Table, species: int | None = None
 ) -> tuple[Array, Array]:

@@ -47,7 +47,7 @@ def electron_flux(
     energy = rate["energy_per_charge"].values.astype(float)
     volt = np.take_along_axis(volts, sensor, axis=1)
     when = np.broadcast_to(et[:, None], volt.shape)
-    efficient, relative = chain.efficiency(energy[0], volt, when, efficiency_electrons)
+    efficient, relative = chain.efficiency(chain.levels(energy), volt, when, efficiency_electrons)
     response = mean * np.swapaxes(efficient, 1, 2)
     doubtful = np.hypot(spread / np.where(mean > 0, mean, 1.0), np.swapaxes(relative, 1, 2))
     extra = flag(chain.outside(volt, when, efficiency_electrons), Quality.CALIBRATION_EXTRAPOLATED)[:, None, :]

@@ -23,7 +23,7 @@ OMEGA = np.radians(870.536) / 86400.0
 Moves = list[dict[str, Array]]
 
 
-@step(produces="jade.ion_moments", over="segment", version=4)
+@step(produces="jade.ion_moments", over="segment", version=5)
 def ion_moments(
     flux: Annotated[xr.Dataset, Product("jade.ion_flux")],
     geometry: Geometry,
@@ -48,7 +48,7 @@ def ion_moments(
     known = Measured.of(flux, edges, look, species, low)
     found, plain, cells = known.moments(known.f, 1.0, float(spacecraft["potential"].value))
     moves = systematic(known, flux, (found, plain, cells), energy_ions, efficiency_ions, background, spacecraft)
-    random = random_errors(response(plain, cells), known.part(flux, "random"))
+    random = random_errors(response(plain, cells), known.sigma)
     data = {
         name: _parts(unit * value, unit * random[name], unit * (value - bare), [unit * move[name] for move in moves])
         for name, unit, value, bare in (
@@ -75,12 +75,14 @@ class Measured(NamedTuple):
 
     Attributes
     ----------
-    f, used : phase-space density, s3/m6, 0 where it is not used, and 1 where it is (n, energy, look).
+    f, sigma, used : phase-space density and its random error, s3/m6, 0 where it is not used, and 1 where it is
+        (n, energy, look).
     kind, mass, charge : species, kg and elementary charges of each record (n).
     edges, look : of the energies per charge, V, descending (65), and the look directions.
     """
 
     f: Array
+    sigma: Array
     used: Array
     kind: NDArray[np.intp]
     mass: Array
@@ -99,7 +101,8 @@ class Measured(NamedTuple):
         good = np.isfinite(f) & ((flux["quality"].values & np.uint32(BAD)) == 0)
         used = (good & low[None, :, None]).astype(float)
         mass, charge = species["mass"].value[at] * chain.ATOMIC_MASS, species["charge"].value[at]
-        return cls(np.where(used > 0, f, 0.0), used, kind, mass, charge, edges, look)
+        sigma = np.where(used > 0, np.nan_to_num(flux["phase_space_density_random"].values.astype(float)), 0.0)
+        return cls(np.where(used > 0, f, 0.0), sigma, used, kind, mass, charge, edges, look)
 
     def part(self, flux: xr.Dataset, component: str) -> Array:
         """A component of the uncertainty of what is used."""
@@ -110,7 +113,7 @@ class Measured(NamedTuple):
         """Moments, those before correction for the grid, and the cells, with energies times `scale` and a potential."""
         cells = cells_of(self.edges * scale * self.charge[:, None], self.look, self.mass, self.charge * volts)
         plain = cells.sums(f)
-        return corrected(plain, cells, self.look, self.used), plain, cells
+        return corrected(plain, f, self.sigma, cells, self.look, self.used), plain, cells
 
 
 def systematic(

@@ -22,6 +22,7 @@ SYNC = 0xFAF33403
 # Bytes of a packet before its counters.
 IDP_HEADER = 20
 MODES = {-2: "HSK", -1: "HVE", 0: "CAL", 1: "LRS", 2: "HRS", 3: "DRS"}
+MODE = {name: code for code, name in MODES.items()}
 ELECTRONS, ALL_IONS, SUMMED_IONS = -1, 9, 8
 ISSUES_MISSING = 0xFFFFFFFF
 ENERGIES, ANODES, BACKGROUND_ANODES = 64, 48, 3

@@ -10,10 +10,11 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from instruments.jade.layout import ANODES, ARRAYS, ENERGIES, ISSUES_MISSING, L3_KINDS, MODES, check_rjw
+from instruments.jade.layout import ANODES, ARRAYS, ENERGIES, ISSUES_MISSING, L3_KINDS, MODE, check_rjw
 from instruments.jade.raw import EVENTS, SIMULATED
 from pipeline.clock import Sclk, Span, parse_utc
 from pipeline.errors import InputError
+from pipeline.formats.checksum import row_width, whole_file
 from pipeline.formats.defects import corrected
 from pipeline.formats.pds3 import Label, read_label
 from pipeline.formats.pds3_table import Table, read_table
@@ -29,7 +30,6 @@ LARGEST = 1e12
 WRONG_FIELD = 1
 NEEDED = ("DIM0_UTC", "ACCUMULATION_TIME", "DATA_UNITS", "PACKET_MODE", "PACKET_SPECIES", "SOURCE_BACKGROUND", *ARRAYS)
 COUNTS_PER_SECOND = 2
-MODE = {name: mode for mode, name in MODES.items()}
 
 
 def open_table(path: Path) -> tuple[Label, Table]:
@@ -39,8 +39,7 @@ def open_table(path: Path) -> tuple[Label, Table]:
         raise InputError(path, f"is not named JAD_L30_<KIND>_CNT_YYYYDDD_Vnn.LBL, KIND one of {KINDS}")
     label, _ = corrected(read_label(path))
     table = read_table(label)
-    block = next(b["TABLE"] for b in (label, *label.objects("FILE")) if "TABLE" in b)
-    check_rjw(label, table.columns, int(block["ROW_BYTES"]))
+    check_rjw(label, table.columns, row_width(label))
     for name in NEEDED:
         if name not in table:
             raise InputError(path, "the table has no such column", name)
@@ -52,11 +51,15 @@ def open_table(path: Path) -> tuple[Label, Table]:
 
 
 def times(table: Table, path: Path) -> NDArray[np.float64]:
-    """Et of the centre of each record; raises InputError for a text that is no time."""
+    """Et of the centre of each sound record; raises InputError for a text that is no time.
+
+    The time of the next record shows that no bytes are lost in one: the last before one that is cut short is left out.
+    """
     try:
-        return np.asarray(parse_utc([t.decode("latin-1") for t in table["DIM0_UTC"].tolist()]))
+        et = np.asarray(parse_utc([t.decode("latin-1") for t in table["DIM0_UTC"].tolist()]))
     except ValueError as error:
         raise InputError(path, str(error), "DIM0_UTC") from error
+    return et[: table.rows - table.truncated]
 
 
 def open_level3(path: Path, clock: Sclk) -> Granule:
@@ -65,10 +68,11 @@ def open_level3(path: Path, clock: Sclk) -> Granule:
     label, table = open_table(path)
     match = NAME.fullmatch(path.name)
     assert match is not None  # else it was refused
-    data, _ = label.pointer("TABLE")
-    if table.rows == 0:
+    data = whole_file(label, table)
+    centre = times(table, data)
+    if centre.size == 0:
         raise InputError(data, "holds no whole record")
-    centre, half = times(table, data), table["ACCUMULATION_TIME"] / 2.0
+    half = table["ACCUMULATION_TIME"][: centre.size] / 2.0
     if not (half > 0).all():
         raise InputError(data, "a record without accumulation time", "ACCUMULATION_TIME")
     modes = set(table["PACKET_MODE"].tolist())
@@ -125,11 +129,10 @@ def _joined(parts: Sequence[xr.Dataset]) -> xr.Dataset:
     et, kind = whole["et"].values, whole["species"].values.astype(int)
     same = np.zeros(et.shape, bool)
     same[1:] = (np.diff(et) == 0) & (np.diff(kind) == 0)
-    events = np.zeros((et.size, len(EVENTS)), np.int32)
-    events[:, EVENTS.index("records")] = 1
+    events = whole["events"].values
     events[same, EVENTS.index("records_repeated")] = 1
-    whole["events"] = ("happened", "event"), events
-    return whole.assign_coords(et_event=("happened", et), event=list(EVENTS)).isel(record=~same)
+    out = whole.drop_vars("events").isel(record=~same).assign(events=(("happened", "event"), events))
+    return out.assign_coords(et_event=("happened", et), event=list(EVENTS))
 
 
 def _widened(part: xr.Dataset, looks: int) -> xr.Dataset:
@@ -149,8 +152,13 @@ def _part(granule: Granule, span: Span | None) -> xr.Dataset:
     names = ("DATA", "DATA_SIGMA", "BACKGROUND", "BACKGROUND_SIGMA", "DIM1_E", "DIM2_ELEVATION", "DIM2_AZIMUTH_DESPUN")
     own = ("rate", "rate_sigma", "background", "background_sigma", "energy_per_charge", "elevation", "azimuth")
     arrays = {short: (cube, _measured(part, name, chosen)) for short, name in zip(own, names, strict=True)}
+    events = np.zeros((rows.size, len(EVENTS)), np.int32)
+    events[:, EVENTS.index("records")] = 1
+    if table.truncated and rows.size and rows[-1] == et.size - 1:
+        events[-1, [EVENTS.index("records_damaged"), EVENTS.index("records_truncated")]] = 1
+    head = _head(part, chosen, granule) | {"events": (("record", "event"), events)}
     origin = {"simulated": SIMULATED} if granule.meta.get("simulated") else {}
-    return xr.Dataset(arrays | _head(part, chosen, granule), coords={"et": ("record", et[rows])}, attrs=origin)
+    return xr.Dataset(arrays | head, coords={"et": ("record", et[rows])}, attrs=origin)
 
 
 def _measured(part: Table, name: str, chosen: NDArray[np.intp]) -> NDArray[np.float64]:

@@ -107,7 +107,7 @@ class Isotropic(NamedTuple):
 
 def relative_efficiency(per_charge: Array, et: Array, table: Table, species: int | None = None) -> Array:
     """Relative uncertainty of the efficiency, common to all looks (n, energy)."""
-    return chain.efficiency(per_charge[0], np.zeros(et.shape), et, table, species)[1]
+    return chain.efficiency(chain.levels(per_charge), np.zeros(et.shape), et, table, species)[1]
 
 
 def own_errors(total: Array, density: Array, relative: Array, scale: float) -> Array:

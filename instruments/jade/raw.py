@@ -18,13 +18,16 @@ from instruments.jade.layout import (
     ION_STEPS,
     ISSUES_MISSING,
     LOGICALS,
+    MODE,
     SYNC,
     TOF_BINS,
     check_rjw,
 )
 from pipeline.clock import TICKS, Sclk, Span, parse_utc
 from pipeline.errors import InputError
+from pipeline.formats.checksum import row_width, whole_file
 from pipeline.formats.defects import corrected
+from pipeline.formats.digits import utc_times
 from pipeline.formats.pds3 import Label, read_label
 from pipeline.formats.pds3_table import Table, read_table
 from pipeline.formats.state import file_state
@@ -32,12 +35,14 @@ from pipeline.instrument import Granule, RawFormat
 
 NAME = re.compile(r"(JAD_L20_([A-Z]{3}_[A-Z]{3}_[A-Z]{3})_(\d{7}))_V(\d{2})\.LBL", re.IGNORECASE)
 DAY_OF, DAY = re.compile(r"_(\d{4})(\d{3})_V"), 86400.0
+# Seconds by which UTC and clock of a sound record may differ besides.
+CLOCKS_DIFFER = 5.0
 SIMULATED = "SIMULATED, NOT A MEASUREMENT"
 ELECTRON_LOOKS = (48, 51)
 # Objects of the header every science record must have.
 NEEDED = ("TIMESTAMP_WHOLE", "TIMESTAMP_SUB", "ACCUMULATION_TIME", "PACKET_MODE", "COMPRESSION", "ISSUES", "DATA")
 EVENTS = ("records", "records_damaged", "records_repeated", "records_truncated", "records_unpaired")
-MODES = (1, 2)  # LRS and HRS: what calibration takes
+SCIENCE = MODE["LRS"], MODE["HRS"]  # what calibration takes
 
 Mask = NDArray[np.bool_]
 
@@ -52,8 +57,7 @@ def open_table(path: Path) -> tuple[Label, Table, tuple[str, ...]]:
     """
     label, corrections = _label(path, *file_state(path))
     table = read_table(label)
-    block = next(b["TABLE"] for b in (label, *label.objects("FILE")) if "TABLE" in b)
-    check_rjw(label, table.columns, int(block["ROW_BYTES"]))
+    check_rjw(label, table.columns, row_width(label))
     for name in NEEDED:
         if name not in table:
             raise InputError(path, "the table has no such column", name)
@@ -73,10 +77,17 @@ def clock_counts(table: Table) -> NDArray[np.int64]:
 
 
 def times(table: Table, clock: Sclk, path: Path) -> NDArray[np.float64]:
-    """Et of the middle of each record's accumulation; NaN where it is damaged or more than a day off the file's."""
+    """Et of the middle of each record's accumulation; NaN where it is damaged or more than a day off the file's.
+
+    A record of the other rate than the file's name says, high or low, is damaged too, and one whose UTC and time stamp
+    contradict each other.
+    """
     counts = clock_counts(table)
     centre = np.full(counts.shape, np.nan)
     good = sound(table)
+    name = NAME.fullmatch(path.with_suffix(".LBL").name)
+    other = {"HRS": MODE["LRS"], "LRS": MODE["HRS"]}.get(name[2][:3].upper()) if name else None
+    good &= table["PACKET_MODE"] != other
     try:
         ticks = clock.encode(counts[good])
     except ValueError as error:
@@ -89,14 +100,23 @@ def times(table: Table, clock: Sclk, path: Path) -> NDArray[np.float64]:
         except ValueError as error:
             raise InputError(path, str(error)) from error
         centre[(centre < day - DAY) | (centre > day + 2.0 * DAY)] = np.nan
+    if "UTC" in table and table["UTC"].dtype.kind == "S":
+        # Whether it is the beginning, the middle or the end is not public.
+        apart = np.abs(centre - utc_times(table["UTC"]))
+        centre[apart > CLOCKS_DIFFER + table["ACCUMULATION_TIME"]] = np.nan
     return centre
 
 
 def sound(table: Table) -> Mask:
-    """Records that begin with the synchronisation word, where there is one, and have an accumulation time."""
+    """Records that begin with the synchronisation word, where there is one, and have an accumulation time.
+
+    Bytes lost or doubled within a record show at the beginning of the next one alone: the last record before one that
+    does not begin with the word, or before one that is cut short, is not sound either.
+    """
     good = (table["ACCUMULATION_TIME"] >= 1) & (table["ACCUMULATION_TIME"] <= 1800)
     if "SYNC" in table:
-        good &= table["SYNC"] == SYNC
+        begins = table["SYNC"] == SYNC
+        good &= begins & np.append(begins[1:], not table.truncated)[: table.rows]
     return np.asarray(good)
 
 
@@ -106,7 +126,7 @@ def open_level2(path: Path, clock: Sclk) -> Granule:
     if match is None:
         raise InputError(path, "is not named JAD_L20_<MODE>_<SENSOR>_<TYPE>_YYYYDDD_Vnn.LBL")
     label, table, _ = open_table(path)
-    data, _ = label.pointer("TABLE")
+    data = whole_file(label, table)
     centre = times(table, clock, data)
     good = np.isfinite(centre)
     if not good.any():
@@ -127,7 +147,7 @@ def _records(granule: Granule, span: Span | None, clock: Sclk) -> tuple[xr.Datas
     path = granule.files["label"]
     _, table, _ = open_table(path)
     centre = times(table, clock, granule.files["data"])
-    mode = np.isin(table["PACKET_MODE"], MODES) & (table["ISSUES"] != ISSUES_MISSING)
+    mode = np.isin(table["PACKET_MODE"], SCIENCE) & (table["ISSUES"] != ISSUES_MISSING)
     good = np.isfinite(centre) & mode
     # A damaged record counts at the next sound one, so that counts do not depend on segments.
     place = np.clip(np.searchsorted(np.flatnonzero(good), np.arange(table.rows)), 0, max(int(good.sum()) - 1, 0))

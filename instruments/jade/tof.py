@@ -34,7 +34,7 @@ TOGETHER = 1.0
 NANO = 1e-9
 
 
-@step(produces="jade.ion_logicals", over="segment", halo=IONS_REACH, version=1)
+@step(produces="jade.ion_logicals", over="segment", halo=IONS_REACH, version=2)
 def ion_logicals(
     raw: Annotated[xr.Dataset, Raw("jade.l20_logicals")],
     span: Span,
@@ -106,7 +106,7 @@ def _efficiencies(
     return out
 
 
-@step(produces="jade.ion_masses", over="segment", halo=IONS_REACH, version=2)
+@step(produces="jade.ion_masses", over="segment", halo=IONS_REACH, version=3)
 def ion_masses(
     raw: Annotated[xr.Dataset, Raw("jade.l20_tof")],
     singles: Annotated[xr.Dataset | None, Product("jade.ion_logicals")],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Sequence
 from functools import lru_cache
@@ -13,9 +12,11 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from instruments.jedi.layout import COUNTERS, KINDS, TELESCOPES, UNITS, basic_column, channel_columns, pixel_column
-from pipeline.clock import TICKS, Sclk, Span, utc_to_et
+from pipeline.clock import TICKS, Sclk, Span
 from pipeline.errors import InputError
+from pipeline.formats.checksum import check_md5
 from pipeline.formats.defects import corrected
+from pipeline.formats.digits import digits, utc_times
 from pipeline.formats.pds3 import Block, Label, read_label
 from pipeline.formats.pds3_table import Table, read_table
 from pipeline.formats.state import file_state
@@ -30,10 +31,8 @@ CLOCKS_DIFFER, LONGEST = 5.0, 3600.0
 EVENTS = ("records", "records_damaged", "records_repeated", "records_truncated", "values_missing")
 
 Array = NDArray[np.float64]
-Digits = NDArray[np.int64]
-# Places of digits in "5/0525574420:18916" and in "2016-240T12:50:44.060", by field.
+# Places of digits in "5/0525574420:18916", by field.
 _CLOCK = {"partition": (0, 1), "seconds": (2, 12), "fraction": (13, 18)}
-_UTC = {"year": (0, 4), "day": (5, 8), "hour": (9, 11), "minute": (12, 14), "second": (15, 17), "milli": (18, 21)}
 
 
 def table_of(path: Path) -> tuple[Label, Table]:
@@ -86,12 +85,9 @@ def open_edr(path: Path, clock: Sclk) -> Granule:
     assert match is not None
     label, table = table_of(path)
     data, _ = label.pointer(POINTER)
-    said = str(label.get("MD5_CHECKSUM", "")).strip().lower()
     # A file that is cut short has another checksum, of course; it is counted as truncated.
-    with data.open("rb") as file:
-        found = hashlib.file_digest(file, "md5").hexdigest()
-    if said and not table.truncated and found != said:
-        raise InputError(data, "its MD5 checksum is not the label's: bytes have changed", "MD5_CHECKSUM")
+    if not table.truncated:
+        check_md5(label, data)
     check_rows(table, label.need("ROW_BYTES", int, label[POINTER]), data)
     et, length = row_times(table, clock)
     good = np.isfinite(et)
@@ -128,43 +124,24 @@ def check_rows(table: Table, width: int, data: Path) -> None:
 # Times
 
 
-def _digits(
-    text: NDArray[np.bytes_], width: int, places: dict[str, tuple[int, int]]
-) -> tuple[dict[str, Digits], NDArray[np.bool_]]:
-    """Numbers at fixed places of texts (n), and whether all of these places hold digits."""
-    letters = np.frombuffer(text.astype(f"S{width}").tobytes(), np.uint8).reshape(-1, width).astype(np.int64) - 48
-    good = np.ones(len(letters), bool)
-    numbers = {}
-    for name, (first, last) in places.items():
-        part = letters[:, first:last]
-        good &= ((part >= 0) & (part <= 9)).all(axis=1)
-        numbers[name] = part @ 10 ** np.arange(last - first - 1, -1, -1)
-    return numbers, good
-
-
 def row_times(table: Table, clock: Sclk) -> tuple[Array, Array]:
     """Et of the middle and length in seconds of each row's integration; NaN where the row is damaged.
 
     Clock count and UTC must be of their form and agree to 5 s, and the integration be one of up to an hour.
     """
-    count, good = _digits(table["SCLK"], 18, _CLOCK)
-    utc, readable = _digits(table["UTC"], 21, _UTC)
+    count, good = digits(table["SCLK"], 18, _CLOCK)
     length = table["INTEGRATION TIME"].astype(float)
     number = np.clip(count["partition"], 1, len(clock.partitions))
     ticks = count["seconds"] * TICKS + count["fraction"]
     first, last = clock.partitions[number - 1].T
-    good = good & readable & (number == count["partition"]) & (ticks >= first) & (ticks <= last)
-    good &= (length > 0) & (length <= LONGEST) & (utc["day"] >= 1) & (utc["day"] <= 366)
+    good = good & (number == count["partition"]) & (ticks >= first) & (ticks <= last)
+    good &= (length > 0) & (length <= LONGEST)
     et = np.full(good.shape, np.nan)
     for one in np.unique(number[good]):
         own = good & (number == one)
         et[own] = clock.to_et(clock.encode(ticks[own], int(one)))
-    year = np.where(good, utc["year"], 2000) - 1970
-    since = (((utc["day"] - 1) * 24 + utc["hour"]) * 60 + utc["minute"]) * 60_000 + utc["second"] * 1000 + utc["milli"]
-    days = year.astype("datetime64[Y]").astype("datetime64[ms]") + np.where(good, since, 0)
-    said = utc_to_et(days.astype("datetime64[ns]"))
     with np.errstate(invalid="ignore"):
-        good &= np.abs(et - said) <= CLOCKS_DIFFER
+        good &= np.abs(et - utc_times(table["UTC"])) <= CLOCKS_DIFFER
     return np.where(good, et + length / 2.0, np.nan), np.where(good, length, np.nan)
 
 

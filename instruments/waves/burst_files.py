@@ -14,9 +14,10 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from instruments.waves.layout import BURSTS, MOST_SAMPLES
+from instruments.waves.layout import BURSTS, MOST_SAMPLES, times_agree
 from pipeline.clock import TICKS, Sclk, Span, format_utc, parse_utc
 from pipeline.errors import InputError
+from pipeline.formats.checksum import whole_file
 from pipeline.formats.defects import corrected
 from pipeline.formats.pds3 import Label, read_label, write_label
 from pipeline.formats.pds3_table import Table, read_table
@@ -52,6 +53,7 @@ _ROW: tuple[tuple[str, str, int, int], ...] = (
     ("SAMPLING_INTERVAL", "PC_REAL", 65, 4),
     ("NUM_AMPLITUDES", "LSB_UNSIGNED_INTEGER", 73, 4),
 )
+EVENTS = ("captures_received", "captures_damaged", "captures_truncated")
 NEEDED = ("TRIG_SCET", "PREAMP_ATTN_SETTING", "CLIPPED_FRACTION", "SAMPLING_INTERVAL", "NUM_AMPLITUDES", "WAVEFORM")
 
 
@@ -68,10 +70,16 @@ def _table(path: Path) -> tuple[Label, Table]:
 
 
 def _times(table: Table, path: Path) -> NDArray[np.float64]:
+    """Et of each sound capture, NaN where clock and UTC run apart.
+
+    The time of the next capture shows that no bytes are lost in one: the last before one that is cut short is left out.
+    """
     try:
-        return parse_utc(np.char.decode(table["TRIG_SCET"], "ascii").tolist())
+        et = np.asarray(parse_utc(np.char.decode(table["TRIG_SCET"], "ascii").tolist()))
     except (ValueError, UnicodeDecodeError) as error:
         raise InputError(path, f"column TRIG_SCET: {error}") from error
+    clock = table["TRIG_SCLK"].astype(np.float64) if "TRIG_SCLK" in table else np.full(et.shape, np.nan)
+    return np.where(times_agree(clock, et), et, np.nan)[: table.rows - table.truncated]
 
 
 def open_bursts(path: Path, clock: Sclk) -> Granule:
@@ -80,10 +88,11 @@ def open_bursts(path: Path, clock: Sclk) -> Granule:
     if match is None:
         raise InputError(path, "is not named WAV_YYYYDDDThhmmss_{E|B}_{REC|BIN}_Vnn.LBL")
     label, table = _table(path)
-    if table.rows == 0:
-        raise InputError(table.path, "holds no capture")
+    files = {"label": path, "data": whole_file(label, table, "DATA_TABLE")}
     et = _times(table, path)
-    files = {"label": path, "data": label.pointer("DATA_TABLE")[0]}
+    et = et[np.isfinite(et)]
+    if et.size == 0:
+        raise InputError(table.path, "holds no whole capture")
     meta = {"field": match[2].upper()}
     name, version = match[1].upper(), int(match[3])
     return Granule("waves", "waves.rec", name, version, float(et.min()) - 1.0, float(et.max()) + 1.0, files, meta=meta)
@@ -103,9 +112,11 @@ def read_bursts(granules: Sequence[Granule], span: Span | None, clock: Sclk) -> 
     order = np.lexsort((joined["kind"].values, joined["et"].values))
     _, once = np.unique(np.stack([joined["et"].values, joined["kind"].values])[:, order], axis=1, return_index=True)
     kept = joined.isel(et=order[np.sort(once)])
-    et = kept["et"].values
-    return kept.assign(events=(("record", "event"), np.ones((et.size, 1), np.int32))).assign_coords(
-        et_event=("record", et), event=["captures_received"]
+    events = ("record", "event"), kept["events"].values
+    return (
+        kept.drop_vars("events")
+        .assign(events=events)
+        .assign_coords(et_event=("record", kept["et"].values), event=list(EVENTS))
     )
 
 
@@ -113,8 +124,13 @@ def _captures(granule: Granule, span: Span | None) -> xr.Dataset:
     path = granule.files["label"]
     _, whole = _table(path)
     et = _times(whole, path)
-    inside = np.ones(et.shape, bool) if span is None else span.contains(et)
+    inside = np.isfinite(et) if span is None else np.isfinite(et) & span.contains(et)
     rows = np.flatnonzero(inside)
+    events = np.zeros((rows.size, len(EVENTS)), np.int32)
+    events[:, 0] = 1
+    # Counts of the whole file stand at its first sound capture, whatever the span.
+    if rows.size and not np.isfinite(et[: rows[0]]).any():
+        events[0, 1:] = whole.rows - np.isfinite(et).sum(), whole.truncated
     first, last = (int(rows[0]), int(rows[-1]) + 1) if rows.size else (0, 0)
     table = whole.part(first, last)  # only these are read
     use, et = inside[first:last], et[first:last]
@@ -134,6 +150,7 @@ def _captures(granule: Granule, span: Span | None) -> xr.Dataset:
     return xr.Dataset(
         {
             "waveform": (("et", "sample"), waveform),
+            "events": (("et", "event"), events),
             "samples": ("et", samples),
             "kind": ("et", kind),
             "attenuator": ("et", (table["PREAMP_ATTN_SETTING"][use] > 0).astype(np.uint8)),

@@ -145,7 +145,7 @@ def archive_step(burst: Burst) -> Step:
         return archived(own, burst, tables, archive).assign_attrs(counted(raw, span))
 
     waveform.__name__ = waveform.__qualname__ = f"archived_{burst.name}"
-    return step(produces=f"waves.burst_{burst.name}", over="segment", version=1)(waveform)
+    return step(produces=f"waves.burst_{burst.name}", over="segment", version=2)(waveform)
 
 
 def archived(raw: xr.Dataset, burst: Burst, tables: Tables, archive: Table) -> xr.Dataset:

@@ -100,7 +100,7 @@ def survey_from_telemetry(
     return survey(raw, span, tables, effective_length)
 
 
-@step(produces="waves.survey", over="segment", halo=HALO, version=1)
+@step(produces="waves.survey", over="segment", halo=HALO, version=2)
 def survey_from_codes(
     raw: Annotated[xr.Dataset, Raw("waves.das2_codes")],
     span: Span,
@@ -243,13 +243,13 @@ def channels() -> dict[str, tuple[str, NDArray[np.generic]]]:
 # The archive's own survey
 
 
-@step(produces="waves.survey_archive", over="segment", version=1)
+@step(produces="waves.survey_archive", over="segment", version=2)
 def survey_from_csv(raw: Annotated[xr.Dataset, Raw("waves.survey_csv")], span: Span, archive: Table) -> xr.Dataset:
     """The archive's calibrated survey, with the uncertainty that it does not state."""
     return archived(raw, span, archive)
 
 
-@step(produces="waves.survey_archive", over="segment", version=1)
+@step(produces="waves.survey_archive", over="segment", version=2)
 def survey_from_stream(raw: Annotated[xr.Dataset, Raw("waves.das2_survey")], span: Span, archive: Table) -> xr.Dataset:
     """The archive's calibrated survey from a das2 stream."""
     return archived(raw, span, archive)

@@ -32,6 +32,8 @@ SWEPT_BANDWIDTH = 1e6
 CHANNELS = (43, 18, 27, 38, 43)  # by receiver
 NUMBER_E = sum(CHANNELS[:4])
 NUMBER_B = CHANNELS[LFR_B]
+# Seconds by which the two times of a row, clock and UTC, may run apart within an archived file.
+CLOCKS_DIFFER = 1.0
 
 # Types of minipackets, the project's own: 1 to 5 survey spectra in the order of the receivers, 8 to 11 bursts.
 FILL = 0
@@ -116,6 +118,13 @@ def channels_of(receiver: int) -> slice:
         return slice(0, NUMBER_B)
     start = sum(CHANNELS[:receiver])
     return slice(start, start + CHANNELS[receiver])
+
+
+def times_agree(sclk: Floats, et: Floats) -> NDArray[np.bool_]:
+    """Rows whose clock (s) and UTC are as far apart as in the other rows of an archived file, or that have no clock."""
+    apart = sclk - et
+    known = np.isfinite(apart)
+    return ~(np.abs(apart - np.median(apart[known])) > CLOCKS_DIFFER) if known.any() else ~known
 
 
 FREQUENCY_E = np.concatenate([frequencies(r) for r in ELECTRIC])

@@ -8,8 +8,10 @@ the calibration tables are the truth of the instrument.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -35,7 +37,7 @@ from instruments.waves.layout import (
     frequencies,
 )
 from instruments.waves.packets import RTI, Packet
-from instruments.waves.simulate_files import Capture, clock_seconds, write_files
+from instruments.waves.simulate_files import Captures, clock_seconds, write_files
 from pipeline.instrument import Truth
 from pipeline.scene.tables import values_at
 from pipeline.scene.waves import WaveScene
@@ -124,20 +126,20 @@ def simulate(scene: Scene, raw_folder: Path, scale: Literal["demo", "full"], rng
     circuits = {r: circuit(r, known) for r in range(len(SURVEY_TYPES)) if r != HFR_HI}
     loud = attenuators(world, begin, circuits)
     packets, truth = survey(world, seconds, begin, circuits, loud, known, rng)
-    captures = {
-        b.name: bursts(b, world, seconds, begin, circuits[b.receiver], loud, EVERY[scale], rng, known) for b in BURSTS
-    }
-    lost = write_files(raw_folder, scene, packets, captures, truth, SUBSECONDS, rng)
-    yield Truth("waves.survey", "", truth.assign_attrs(injected=lost["survey"]))
-    for burst in BURSTS:
-        taken, own = captures.pop(burst.name), circuits[burst.receiver]
-        told = capture_truth(burst, taken)
-        edge = 2.0 * PERIODS * burst.rate / float(known["transfer"]["passband"][burst.receiver][0]) / burst.samples
-        clipped = float(np.mean([np.isin(c.counts, ADC_LIMITS).any() for c in taken]))
-        bad = lost[burst.name] + clipped
-        yield Truth(f"waves.burst_{burst.name}", "", told.assign_attrs(injected=bad + edge))
-        spectra = spectrum_truth(burst, told, taken, own, known)
-        yield Truth(f"waves.spectrum_{burst.name}", "", spectra.assign_attrs(injected=bad))
+    with ExitStack() as files:
+        captures = {b.name: Captures(b, files.enter_context(TemporaryFile(dir=raw_folder))) for b in BURSTS}
+        for taken in captures.values():
+            bursts(taken, world, seconds, begin, circuits[taken.burst.receiver], loud, EVERY[scale], rng, known)
+        lost = write_files(raw_folder, scene, packets, captures, truth, SUBSECONDS, rng)
+        yield Truth("waves.survey", "", truth.assign_attrs(injected=lost["survey"]))
+        for burst in BURSTS:
+            taken, own = captures[burst.name], circuits[burst.receiver]
+            told = capture_truth(taken)
+            edge = 2.0 * PERIODS * burst.rate / float(known["transfer"]["passband"][burst.receiver][0]) / burst.samples
+            bad = lost[burst.name] + float(np.mean(taken.clipped))
+            yield Truth(f"waves.burst_{burst.name}", "", told.assign_attrs(injected=bad + edge))
+            spectra = spectrum_truth(burst, told, own, known)
+            yield Truth(f"waves.spectrum_{burst.name}", "", spectra.assign_attrs(injected=bad))
 
 
 def truth_tables(et: float) -> Known:
@@ -286,7 +288,7 @@ def swept_codes(world: WaveScene, et: Array, known: Known, rng: Generator) -> tu
 
 
 def bursts(
-    burst: Burst,
+    taken: Captures,
     world: WaveScene,
     seconds: NDArray[np.int64],
     begin: Array,
@@ -295,9 +297,9 @@ def bursts(
     every: int,
     rng: Generator,
     known: Known,
-) -> list[Capture]:
-    """Captures of one kind, one every so many seconds, at a tick of their own and a part of a tick."""
-    captures = []
+) -> None:
+    """Take captures of one kind, one every so many seconds, at a tick of their own and a part of a tick."""
+    burst = taken.burst
     for at in range(7, len(begin) - 2, every):
         ticks = int(seconds[at]) * RTI + 2 + 5 * BURSTS.index(burst)
         part = int(rng.integers(0, 65536))
@@ -309,9 +311,7 @@ def bursts(
         digital = np.clip(np.round(counts), *ADC_LIMITS).astype(np.int16)
         banded = in_passband(field, burst.rate, known["transfer"]["passband"][burst.receiver])
         kept = banded[BEFORE : BEFORE + burst.samples]
-        told = (kept.astype(np.float32), (voltage * weaker).astype(np.float32))
-        captures.append(Capture(burst, ticks, part, et, on, digital, *told))
-    return captures
+        taken.add(ticks, part, et, on, (digital, kept, voltage * weaker))
 
 
 def through(burst: Burst, world: WaveScene, et: float, own: Circuit, rng: Generator) -> tuple[Array, Array]:
@@ -353,25 +353,20 @@ def in_passband(field: Array, rate: float, edges: Array) -> Array:
 # Truth
 
 
-def capture_truth(burst: Burst, captures: list[Capture]) -> xr.Dataset:
-    """Truth of the waveforms, in records as long as the longest of the archive."""
-    room = ((0, 0), (0, burst.most - burst.samples))
-
-    def padded(values: list[NDArray[np.float32]]) -> NDArray[np.float32]:
-        return np.pad(np.array(values), room, constant_values=np.nan)
-
+def capture_truth(taken: Captures) -> xr.Dataset:
+    """Truth of the waveforms."""
     return xr.Dataset(
         {
-            "waveform": (("et", "sample"), padded([c.field for c in captures])),
-            "voltage": (("et", "sample"), padded([c.voltage for c in captures])),
-            "attenuator": ("et", np.array([c.attenuator for c in captures], np.uint8)),
-            "samples": ("et", np.full(len(captures), burst.samples, np.int32)),
+            "waveform": (("et", "sample"), taken.samples("waveform")),
+            "voltage": (("et", "sample"), taken.samples("voltage")),
+            "attenuator": ("et", np.array(taken.attenuator, np.uint8)),
+            "samples": ("et", np.full(len(taken.ticks), taken.burst.samples, np.int32)),
         },
-        coords={"et": np.array([c.et for c in captures])},
+        coords={"et": np.array(taken.et)},
     )
 
 
-def spectrum_truth(burst: Burst, told: xr.Dataset, captures: list[Capture], own: Circuit, known: Known) -> xr.Dataset:
+def spectrum_truth(burst: Burst, told: xr.Dataset, own: Circuit, known: Known) -> xr.Dataset:
     """Truth of the spectra: mean of modified periodograms of the true waveform, and the expected noise."""
     low, high = known["transfer"]["passband"][burst.receiver].tolist()
     reach = int(np.ceil(PERIODS * burst.rate / low))
@@ -382,10 +377,12 @@ def spectrum_truth(burst: Burst, told: xr.Dataset, captures: list[Capture], own:
     window = np.sin(np.pi * np.arange(size) / size) ** 2
     starts = range(0, inner.shape[1] - size + 1, size // 2)
     power = np.zeros((len(inner), int(use.sum())))
-    for s in starts:
-        power += np.abs(np.fft.rfft(inner[:, s : s + size] * window, axis=1)[:, use]) ** 2 / len(starts)
+    for first in range(0, len(inner), CHUNK):
+        part = slice(first, first + CHUNK)
+        for s in starts:
+            power[part] += np.abs(np.fft.rfft(inner[part, s : s + size] * window, axis=1)[:, use]) ** 2 / len(starts)
     field = 2.0 * power / (burst.rate * 0.375 * size)
-    weaker = np.array([10.0 ** (-own.loss / 10.0) if c.attenuator else 1.0 for c in captures])[:, None]
+    weaker = np.where(told["attenuator"].values > 0, 10.0 ** (-own.loss / 10.0), 1.0)[:, None]
     variance = (own.noise**2 + 1.0 / 12.0) * own.volts**2 / weaker
     noise = variance * 2.0 / burst.rate / np.abs(own.response(f[use])) ** 2
     return xr.Dataset({"psd": (("et", "frequency"), field + noise)}, coords={"et": told["et"].values})

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
@@ -14,7 +17,7 @@ from numpy.typing import NDArray
 
 from instruments.waves import packets as framing
 from instruments.waves.housekeeping import write_housekeeping
-from instruments.waves.layout import BURSTS, CHANNELS, Burst
+from instruments.waves.layout import ADC_LIMITS, BURSTS, CHANNELS, Burst
 from instruments.waves.packets import FRAME_HEADER, HIGH_RATE, HOUSEKEEPING, LOW_RATE, RTI, Packet, pack12
 from instruments.waves.raw import SIMULATED
 from instruments.waves.survey_files import write_csv
@@ -30,25 +33,63 @@ SURVEY_FRAME = 1024  # bytes; some four seconds
 
 
 @dataclass(frozen=True)
-class Capture:
-    """One burst: when (ticks of 25 ms, part of one in 1/65536, et), how, counts, and what is true."""
+class Captures:
+    """Bursts of one kind: when (ticks of 25 ms, part of one in 1/65536, et), how, and what is true.
+
+    Samples are kept in a file, for those of a pass at full scale are more than memory should hold. Those of the truth
+    are in records as long as the longest of the archive.
+    """
 
     burst: Burst
-    ticks: int
-    part: int
-    et: float
-    attenuator: int
-    counts: NDArray[np.int16]
-    field: NDArray[np.float32]
-    voltage: NDArray[np.float32]
+    file: IO[bytes]
+    ticks: list[int] = field(default_factory=list)
+    part: list[int] = field(default_factory=list)
+    et: list[float] = field(default_factory=list)
+    attenuator: list[int] = field(default_factory=list)
+    clipped: list[bool] = field(default_factory=list)
 
     @property
-    def packet(self) -> Packet:
-        """As a measurement of the telemetry."""
-        status = (
-            bytes([self.attenuator, 0]) + self.counts.size.to_bytes(2, "big") + self.part.to_bytes(2, "big") + b"\0" * 5
-        )
-        return Packet(self.burst.type, self.ticks, status, pack12(self.counts[None]).tobytes())
+    def record(self) -> np.dtype[np.void]:
+        """Samples of one capture as they lie in the file."""
+        true = np.float32, self.burst.most
+        return np.dtype([("counts", np.int16, self.burst.samples), ("waveform", *true), ("voltage", *true)])
+
+    def add(
+        self, ticks: int, part: int, et: float, attenuator: int, samples: tuple[NDArray[np.int16], Array, Array]
+    ) -> None:  # fmt: skip
+        """One more: its counts, and the true waveform and voltage."""
+        record = np.zeros((), self.record)
+        record["waveform"] = record["voltage"] = np.nan
+        for name, values in zip(self.record.names or (), samples, strict=True):
+            record[name][: self.burst.samples] = values
+        self.file.write(record.tobytes())
+        self.ticks.append(ticks)
+        self.part.append(part)
+        self.et.append(et)
+        self.attenuator.append(attenuator)
+        self.clipped.append(bool(np.isin(record["counts"], ADC_LIMITS).any()))
+
+    def samples(self, name: str) -> NDArray[np.float32]:
+        """What of all captures, (n, sample), as it lies in the file: read when it is used."""
+        self.file.flush()
+        number = len(self.ticks)
+        return np.memmap(self.file, self.record, "r", shape=number)[name] if number else np.zeros(0, self.record)[name]
+
+    def packet(self, row: int) -> Packet:
+        """One as a measurement of the telemetry."""
+        size = self.record.itemsize
+        self.file.flush()
+        counts = np.frombuffer(os.pread(self.file.fileno(), size, row * size), self.record)["counts"]
+        head = bytes([self.attenuator[row], 0]) + self.burst.samples.to_bytes(2, "big")
+        status = head + self.part[row].to_bytes(2, "big") + b"\0" * 5
+        return Packet(self.burst.type, self.ticks[row], status, pack12(counts).tobytes())
+
+
+def in_time(captures: Iterable[Captures]) -> Iterator[Packet]:
+    """Packets of captures of several kinds in the order of their times."""
+    places = [(ticks, own.burst.type, row, own) for own in captures for row, ticks in enumerate(own.ticks)]
+    for _, _, row, own in sorted(places, key=lambda p: p[:3]):
+        yield own.packet(row)
 
 
 def clock_seconds(scene: Scene, subseconds: int) -> tuple[Ints, Array]:
@@ -69,7 +110,7 @@ def write_files(
     raw_folder: Path,
     scene: Scene,
     survey: Sequence[Packet],
-    captures: dict[str, list[Capture]],
+    captures: dict[str, Captures],
     truth: xr.Dataset,
     subseconds: int,
     rng: Generator,
@@ -89,37 +130,44 @@ def write_files(
         "SCLK_SUBSEC": np.full(len(house), subseconds),
     }
     write_housekeeping(folder / f"WAV_{stamp[:7]}_HSK_V01.DAT", columns, {"NOTE": SIMULATED})
-    frames = list(framing.frames(LOW_RATE, survey, first=16300, most=SURVEY_FRAME))
-    lost = _write_damaged(folder / f"WAV_{stamp}_LRS_V01.PKT", frames, rng, several=2)
-    bursts = sorted((c.packet for own in captures.values() for c in own), key=lambda p: (p.ticks, p.kind))
-    high = list(framing.frames(HIGH_RATE, bursts))
-    gone = _write_damaged(folder / f"WAV_{stamp}_HRS_V01.PKT", high, rng, several=1)
+    low = partial(framing.frames, LOW_RATE, survey, first=16300, most=SURVEY_FRAME)
+    lost = _lost_kinds(_write_damaged(folder / f"WAV_{stamp}_LRS_V01.PKT", low, rng, several=2))
+
+    def high() -> Iterator[bytes]:
+        return framing.frames(HIGH_RATE, in_time(captures.values()))
+
+    missing = _lost_kinds(_write_damaged(folder / f"WAV_{stamp}_HRS_V01.PKT", high, rng, several=1))
     _write_survey(raw_folder, scene, truth, stamp)
-    lost_kinds = _lost_kinds(frames, lost, survey)
-    out = {"survey": sum(CHANNELS[k - 1] * n for k, n in lost_kinds.items()) / (len(begin) * sum(CHANNELS))}
-    missing = _lost_kinds(high, gone, bursts)
-    return out | {b.name: missing.get(b.type, 0) / max(1, len(captures[b.name])) for b in BURSTS}
+    out = {"survey": sum(CHANNELS[k - 1] * n for k, n in lost.items()) / (len(begin) * sum(CHANNELS))}
+    return out | {b.name: missing[b.type] / max(1, len(captures[b.name].ticks)) for b in BURSTS}
 
 
-def _write_damaged(path: Path, frames: list[bytes], rng: Generator, *, several: int) -> set[int]:
-    """Write frames, not all of them; returns which do not arrive."""
-    inner = np.arange(2, len(frames) - 2)
+def _write_damaged(path: Path, frames: Callable[[], Iterator[bytes]], rng: Generator, *, several: int) -> list[bytes]:
+    """Write frames, made anew by each call and not all kept, but for some; returns those that do not arrive whole."""
+    number = sum(1 for _ in frames())
+    inner = np.arange(2, number - 2)
     gone = set(rng.choice(inner, several, replace=False).tolist()) if len(inner) > 8 * several else set()
     doubled = next((k for k in inner.tolist() if k not in gone), -1)
-    sent = [f * (2 if k == doubled else 1) for k, f in enumerate(frames) if k not in gone]
-    path.write_bytes(b"".join(sent)[:-FRAME_HEADER])
-    return gone | {len(frames) - 1}
+    lost = []
+    with path.open("wb") as file:
+        for k, one in enumerate(frames()):
+            last = k == number - 1
+            if k in gone or last:
+                lost.append(one)
+            if k not in gone:
+                file.write(one[:-FRAME_HEADER] if last else one * 2 if k == doubled else one)
+    return lost
 
 
-def _lost_kinds(frames: list[bytes], lost: set[int], packets: Sequence[Packet]) -> dict[int, int]:
-    """How many measurements of each type have a segment in a lost frame."""
+def _lost_kinds(frames: Iterable[bytes]) -> Counter[int]:
+    """How many measurements of each type have a segment in lost frames."""
     hit: set[tuple[int, int]] = set()
-    for k in lost:
-        second = int.from_bytes(frames[k][8:12], "big") >> 1
-        for piece, _ in framing.segments_of(memoryview(frames[k]), 0, len(frames[k]), second):
+    for lost in frames:
+        second = int.from_bytes(lost[8:12], "big") >> 1
+        for piece, _ in framing.segments_of(memoryview(lost), 0, len(lost), second):
             if piece is not None:
                 hit.add((piece[0], piece[1]))
-    return {kind: sum(t == kind for t, _ in hit) for kind in {p.kind for p in packets}}
+    return Counter(kind for kind, _ in hit)
 
 
 def _write_survey(raw_folder: Path, scene: Scene, truth: xr.Dataset, stamp: str) -> None:

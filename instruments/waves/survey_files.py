@@ -28,6 +28,7 @@ from instruments.waves.layout import (
     RECEIVERS,
     channels_of,
     frequencies,
+    times_agree,
 )
 from pipeline.clock import Sclk, Span, format_utc, parse_utc, utc_to_et
 from pipeline.errors import InputError
@@ -37,13 +38,16 @@ from pipeline.instrument import Granule, RawFormat
 
 Floats = NDArray[np.float64]
 
-EVENTS = ("records_received", "records_duplicate", "records_out_of_order", "records_truncated", "bytes_skipped")
+EVENTS = (
+    "records_received", "records_duplicate", "records_out_of_order", "records_truncated", "bytes_skipped",
+    "records_damaged",
+)  # fmt: skip
 # The streams print frequencies with four digits or less.
 SAME_FREQUENCY = 5e-3
 CSV_NAME = re.compile(r"WAV_(\d{7}T\d{6})_([EB])_V(\d+)\.CSV", re.IGNORECASE)
 FIELDS, FIRST_FIELD, HEAD = 154, 28, 5
-# No spectral density is anywhere near; what says so is unreadable.
-LARGEST = 1e9
+# No spectral density is anywhere near these; what says so is unreadable.
+SMALLEST, LARGEST = 1e-30, 1e9
 # Places in the colon-separated flags that mark a receiver's data bad, and the receiver; the others are not public.
 BAD_FLAGS = {1: 0, 2: 1}
 
@@ -183,7 +187,7 @@ def _codes(path: Path) -> xr.Dataset:
         },
         coords={"et": times},
     )
-    return _with_events(dataset, (*counts, 0, int(_packets(path)[0].attrs["bytes_skipped"])))
+    return _with_events(dataset, (*counts, 0, int(_packets(path)[0].attrs["bytes_skipped"]), 0))
 
 
 def read_survey(granules: Sequence[Granule], span: Span | None, clock: Sclk) -> xr.Dataset:
@@ -212,7 +216,7 @@ def _densities(path: Path) -> xr.Dataset:
         offsets[rows, receiver] = offset[first]
         repeats, late = repeats + more, late + behind
     skipped = int(_packets(path)[0].attrs["bytes_skipped"])
-    return _with_events(_calibrated(times, psd, None, offsets), (repeats, late, 0, skipped))
+    return _with_events(_calibrated(times, psd, None, offsets), (repeats, late, 0, skipped, 0))
 
 
 def _calibrated(et: Floats, psd_e: Floats | None, psd_b: Floats | None, offset: Floats | None = None) -> xr.Dataset:
@@ -270,7 +274,7 @@ def _parsed(path: Path, _modified: int, _size: int) -> xr.Dataset:
         table = pd.read_csv(
             io.BytesIO(b"".join(lines[HEAD:])),
             header=None,
-            usecols=[1, 3, *range(FIRST_FIELD, last)],
+            usecols=[0, 1, 3, *range(FIRST_FIELD, last)],
             encoding="latin-1",
             skipinitialspace=True,
             dtype={1: str, 3: str},
@@ -279,13 +283,15 @@ def _parsed(path: Path, _modified: int, _size: int) -> xr.Dataset:
         raise InputError(path, f"is no survey of {last} columns: {error}") from error
     _check_frequencies(path, head, own, last)
     try:
-        et = parse_utc(table[1].str.strip().tolist())
+        et = parse_utc(table[1].fillna("").str.strip().tolist())
         values = table[list(range(FIRST_FIELD, last))].to_numpy(np.float64)
     except (ValueError, AttributeError) as error:
         raise InputError(path, f"a row is not readable: {error}") from error
     if et.size == 0:
         raise InputError(path, "holds no row")
-    values[np.abs(values) > LARGEST] = np.nan
+    agree = times_agree(pd.to_numeric(table[0], errors="coerce").to_numpy(np.float64), et)
+    table, et, values = table[agree], et[agree], values[agree]
+    values[(np.abs(values) > LARGEST) | (np.abs(values) < SMALLEST)] = np.nan
     times, first, counts = _unique(et)
     out = _calibrated(times, *((values[first], None) if letter == "e" else (None, values[first])))
     if letter == "e":
@@ -293,7 +299,7 @@ def _parsed(path: Path, _modified: int, _size: int) -> xr.Dataset:
         for place, receiver in BAD_FLAGS.items():
             marked = np.array([t.split(":")[place : place + 1] == ["1"] for t in texts.tolist()])
             out["bad_e"].values[:, channels_of(receiver)] |= marked[:, None]
-    return _with_events(out, (*counts, truncated, 0))
+    return _with_events(out, (*counts, truncated, 0, int((~agree).sum())))
 
 
 def _check_rows(path: Path, lines: list[bytes], fields: int) -> int:
@@ -341,6 +347,7 @@ def write_csv(path: Path, et: Floats, sclk: Floats, psd: Floats, flags: Sequence
 
     Parameters
     ----------
+    sclk : seconds of the clock.
     psd : (n, 126) electric or (n, 43) magnetic; the name says which.
     flags : colon-separated flags of the rows.
     """
@@ -352,9 +359,9 @@ def write_csv(path: Path, et: Floats, sclk: Floats, psd: Floats, flags: Sequence
     lines = [f'"{title}"', '"WAVES SURVEY"', f"{blank},{names}"]
     lines += [f"{blank}," + ",".join(f"{v:.4g}" for v in values) for values in (frequency, width)]
     status = ",".join(["0"] * (FIRST_FIELD - 4))
-    for time, ticks, mark, row in zip(format_utc(et, 3, True).tolist(), sclk.tolist(), flags, psd, strict=True):
+    for time, second, mark, row in zip(format_utc(et, 3, True).tolist(), sclk.tolist(), flags, psd, strict=True):
         cells = ",".join("" if np.isnan(v) else f"{v:.3e}" for v in row.tolist())
-        lines.append(f'{ticks:.4f},{time},"",{mark},{status},{cells}')
+        lines.append(f'{second:.4f},{time},"",{mark},{status},{cells}')
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\r\n".join(lines) + "\r\n", "ascii", newline="")
 

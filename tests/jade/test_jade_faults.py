@@ -54,6 +54,13 @@ def written(folder: Path, form: str, records: int = 6) -> Path:
     return write_level3(folder, kind, "2016240", own, records, version=4)
 
 
+def without_checksum(path: Path) -> Path:
+    """The label states no checksum of the data: what guards them then are the records."""
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(line for line in lines if b"MD5_CHECKSUM" not in line))
+    return path
+
+
 def read(path: Path, form: str) -> xr.Dataset:
     raw = INSTRUMENT.format(form)
     return raw.read([raw.open(path, CLOCK)], None, CLOCK)
@@ -90,8 +97,25 @@ def cut(to: int | None) -> Callable[[Path], None]:
     return edit
 
 
+def moved(lost: int, doubled: int | None, size: int = 100) -> Callable[[Path], None]:
+    """A stretch is lost at one place and another one stands twice behind, or none: what is between has moved."""
+
+    def edit(path: Path) -> None:
+        data = path.with_suffix(".DAT").read_bytes()
+        cut_out = data[:lost] + data[lost + size :]
+        end = len(data) if doubled is None else doubled
+        path.with_suffix(".DAT").write_bytes(cut_out[: end - size] + data[end - size :] if doubled else cut_out)
+
+    return edit
+
+
 def drop(suffix: str) -> Callable[[Path], None]:
     return lambda path: path.with_suffix(suffix).unlink()
+
+
+def add(path: Path, content: bytes) -> None:
+    with path.with_suffix(".DAT").open("ab") as file:
+        file.write(content)
 
 
 L2, L2I, L3, L3I = "jade.l20_electrons", "jade.l20_ions", "jade.l30_electrons", "jade.l30_ions"
@@ -110,14 +134,17 @@ REFUSED: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "other units": (L3, in_record("DATA_UNITS", 6, L3), "counts per second"),
     "other mode": (L3I, in_record("PACKET_MODE", 2, L3I), "modes of code"),
     "no accumulation": (L3I, in_record("ACCUMULATION_TIME", 0, L3I), "without accumulation"),
+    "bytes lost, the rest has moved up (level 3)": (L3, lambda p: moved(3 * ROW_3 + 9000, None)(p), "DIM0_UTC"),
     "no whole record": (L3, cut(1000), "the file has 1000"),
+    "more than its records": (L2, lambda p: add(p, b"\0"), "records end at byte .*, the file has"),
+    "more than its records (level 3)": (L3I, lambda p: add(p, b"\0"), "records end at byte .*, the file has"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_damage_is_refused_by_name(tmp_path: Path, name: str) -> None:
     form, damage, says = REFUSED[name]
-    path = written(tmp_path, form)
+    path = without_checksum(written(tmp_path, form))
     damage(path)
     with pytest.raises(InputError, match=says) as caught:
         read(path, form)
@@ -126,27 +153,57 @@ def test_damage_is_refused_by_name(tmp_path: Path, name: str) -> None:
 
 
 COUNTED: dict[str, tuple[str, Callable[[Path], None], str]] = {
-    "a record without SYNC": (L2, in_record("SYNC", 7, L2), "records_damaged"),
+    "a first record without SYNC": (L2, in_record("SYNC", 7, L2, 0), "records_damaged"),
     "an accumulation of no length": (L2, in_record("ACCUMULATION_TIME", 0, L2), "records_damaged"),
     "a time of another day": (L2, in_record("TIMESTAMP_WHOLE", 0xFFFFFFFF, L2), "records_damaged"),
+    "a time that its UTC contradicts": (L2, in_record("UTC", b"2016-240T12:53:02.500", L2), "records_damaged"),
+    "a record of the other rate": (L2, in_record("PACKET_MODE", 1, L2), "records_damaged"),
     "a last record cut short": (L2, cut(-10), "records_truncated"),
-    "a pong packet lost": (L2I, in_record("SYNC", 7, L2I, 3), "records_unpaired"),
+    "a last record cut short (level 3)": (L3, cut(-10), "records_truncated"),
+    "a ping packet lost": (L2I, in_record("SYNC", 7, L2I, 0), "records_unpaired"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", COUNTED)
 def test_damage_is_counted(tmp_path: Path, name: str) -> None:
     form, damage, what = COUNTED[name]
-    path = written(tmp_path, form)
+    path = without_checksum(written(tmp_path, form))
     damage(path)
     data = read(path, form)
     told = dict(zip(data["event"].values.tolist(), data["events"].values.sum(axis=0).tolist(), strict=True))
     assert told[what] == 1
 
 
+ROW, ROW_3 = (layout.row_bytes(o) for o in (layout.level2("HRS_ELC_ALL"), layout.level3("HRS_ELC_ALL", 4)))
+SHIFTED: dict[str, tuple[str, Callable[[Path], None], list[int]]] = {
+    "bytes lost, the rest has moved up": (L2, moved(3 * ROW + 500, None), [0, 1, 2]),
+    "bytes lost and others doubled": (L2, moved(1 * ROW + 500, 3 * ROW + 900), [0, 4, 5]),
+    "bytes lost in the last whole record (level 3)": (L3, moved(4 * ROW_3 + 9000, None), [0, 1, 2, 3]),
+}
+
+
+@pytest.mark.parametrize("name", SHIFTED)
+def test_records_with_bytes_lost_are_left_out(tmp_path: Path, name: str) -> None:
+    form, damage, kept = SHIFTED[name]
+    path = without_checksum(written(tmp_path, form))
+    whole = read(path, form)["et"].values
+    damage(path)
+    np.testing.assert_array_equal(read(path, form)["et"].values, whole[kept])
+
+
+@pytest.mark.parametrize("form", KINDS)
+def test_one_bit_against_the_checksum_is_refused(tmp_path: Path, form: str) -> None:
+    path = written(tmp_path, form)
+    data = bytearray(path.with_suffix(".DAT").read_bytes())
+    data[-700] ^= 1  # within a record's values, which nothing else guards
+    path.with_suffix(".DAT").write_bytes(data)
+    with pytest.raises(InputError, match="MD5"):
+        read(path, form)
+
+
 @pytest.mark.parametrize("value", [-1e31, 1e13, np.nan, np.inf])
 def test_rates_that_are_none_are_missing(tmp_path: Path, value: float) -> None:
-    path = written(tmp_path, L3I)
+    path = without_checksum(written(tmp_path, L3I))
     in_record("DATA", value, L3I)(path)
     rate = read(path, L3I)["rate"].values
     assert np.isnan(rate[2]).all()

@@ -70,6 +70,17 @@ def test_planted_moments_come_back_under_ram_flow_and_potential(loop: Loop) -> N
 
 
 @pytest.mark.parametrize("kind", ["electron", "ion"])
+@pytest.mark.parametrize("measured", [True, False], ids=["field", "no field"])
+def test_a_segment_without_records_makes_products_without_records(loop: Loop, kind: str, measured: bool) -> None:
+    rate, flux = (loop.products[f"jade.{kind}_{of}"] for of in ("rate", "flux"))
+    index = str(rate["rate"].dims[0])
+    none = {index: slice(0, 0)}
+    field = field_of(loop.scene) if measured else None
+    assert fluxes(rate.isel(none), loop.scene, field).sizes[index] == 0
+    assert moments_of(flux.isel(none), loop.scene).sizes["et"] == 0
+
+
+@pytest.mark.parametrize("kind", ["electron", "ion"])
 def test_pitch_angles_by_the_measured_field_are_those_of_the_true_one(
     loop: Loop, kind: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

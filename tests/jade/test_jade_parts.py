@@ -10,6 +10,7 @@ import pytest
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import gamma
 
 sys.path.insert(0, str(Path(__file__).parent))
 from jade_scene import electron_rate, fluxes, ion_masses, moments_of, tables
@@ -210,10 +211,38 @@ def test_sums_over_cells_are_the_moments_of_a_maxwellian(drift: float) -> None:
     plain = grid.sums(f)
     assert grid.solid.sum() == pytest.approx(4.0 * np.pi)
     assert plain.density[0] == pytest.approx(2e7, rel=0.02)
-    better = cells.corrected(plain, grid, look, np.ones_like(f))
+    better = cells.corrected(plain, f, np.zeros_like(f), grid, look, np.ones_like(f))
     assert better.density[0] == pytest.approx(2e7, rel=3e-3)
     assert better.temperature[0] == pytest.approx(thermal[0], rel=1e-2)
     np.testing.assert_allclose(better.velocity, velocity, atol=300.0)
+
+
+def kappa(given_: cells.Moments, grid: cells.Cells, look: looks.IonLooks, index: float = 4.0) -> np.ndarray:
+    """Mean over each cell of a drifting kappa distribution (Livadiotis and McComas 2013, Space Sci. Rev. 175, 183)."""
+    direction, weight = cells.quadrature(look)
+    wide = 2.0 * (index - 1.5) * given_.temperature[:, None, None, None]
+    total = 0.0
+    for node, part in zip(cells.NODES, cells.WEIGHTS / 2.0, strict=True):
+        speed = (grid.upper + grid.lower) / 2.0 + (grid.upper - grid.lower) / 2.0 * node
+        away = speed[:, :, None, None, None] * direction - given_.velocity[:, None, None, None, :]
+        f = (1.0 + (away**2).sum(axis=-1) / wide) ** (-index - 1.0)
+        total = total + part * (f * weight).sum(axis=-1) / weight.sum(axis=-1)
+    size = given_.density[:, None, None] * gamma(index + 1.0) / gamma(index - 0.5)
+    return size / (np.pi * wide[..., 0]) ** 1.5 * total
+
+
+@pytest.mark.parametrize(("electronvolts", "nuclide"), [(130.0, 1.008), (170.0, 1.008), (240.0, 15.9994)])
+def test_ions_slower_than_the_cut_are_as_many_as_a_kappa_distribution_has(electronvolts: float, nuclide: float) -> None:
+    mass = np.array([nuclide * chain.ATOMIC_MASS])
+    thermal = electronvolts * chain.ELEMENTARY_CHARGE / mass
+    given_ = cells.Moments(np.array([2e7]), np.array([[50e3, 20e3, -15e3]]), thermal[:, None, None] * np.eye(3))
+    look = looks.ion_looks(tables()["look_ions"])
+    # Ions that the potential of 5 V keeps below 5 V at the instrument are not measured.
+    grid = cells.cells_of(chain.energies(tables()["energy_ions"])[1][None], look, mass, np.full(1, 5.0))
+    f = kappa(given_, grid, look)
+    found = cells.corrected(grid.sums(f), f, 0.1 * f, grid, look, np.ones_like(f))
+    assert found.density[0] == pytest.approx(2e7, rel=4e-3)
+    assert found.temperature[0] == pytest.approx(thermal[0], rel=5e-3)
 
 
 def test_errors_of_moments_are_those_of_many_draws() -> None:

@@ -14,7 +14,7 @@ from instruments.waves.burst_files import write_bursts
 from instruments.waves.layout import FREQUENCY_B, FREQUENCY_E, frequencies
 from instruments.waves.schemas import RECORD_CLIPPED, SCALAR
 from instruments.waves.survey_files import write_csv
-from pipeline.clock import Span, format_utc
+from pipeline.clock import TICKS, Span, format_utc
 from pipeline.dataset.quality import Quality
 from pipeline.errors import InputError
 
@@ -31,7 +31,7 @@ def test_survey_csv_round_trip(tmp_path: Path, letter: str, own: np.ndarray) -> 
     flags = ["0:0:0:0"] * 50
     flags[7] = "0:1:0:0"
     path = tmp_path / f"WAV_2016240T120000_{letter}_V03.CSV"
-    write_csv(path, et, CLOCK.to_ticks(et), psd, flags, "made in a test")
+    write_csv(path, et, CLOCK.to_ticks(et) / TICKS, psd, flags, "made in a test")
     data = read(tmp_path, "waves.survey_csv")
     archived = finished(call("survey_from_csv", {"waves.survey_csv": data, "span": EVERYTHING}), "waves.survey_archive")
     got = archived[f"psd_{letter.lower()}"].values
@@ -69,7 +69,7 @@ def test_electric_and_magnetic_files_join(loop: Loop) -> None:
 def test_damaged_survey_files_are_refused(tmp_path: Path, change: object, reason: str) -> None:
     et = PASS.et + np.arange(3) * 1.0
     path = tmp_path / "WAV_2016240T120000_E_V03.CSV"
-    write_csv(path, et, CLOCK.to_ticks(et), np.full((3, 126), 1e-15), ["0:0"] * 3, "made in a test")
+    write_csv(path, et, CLOCK.to_ticks(et) / TICKS, np.full((3, 126), 1e-15), ["0:0"] * 3, "made in a test")
     path.write_text(change(path.read_text()))  # type: ignore[operator]
     with pytest.raises(InputError, match=reason) as error:
         read(tmp_path, "waves.survey_csv")
@@ -79,11 +79,32 @@ def test_damaged_survey_files_are_refused(tmp_path: Path, change: object, reason
 def test_a_last_row_cut_short_is_left_out_and_counted(tmp_path: Path) -> None:
     et = PASS.et + np.arange(3) * 1.0
     path = tmp_path / "WAV_2016240T120000_E_V03.CSV"
-    write_csv(path, et, CLOCK.to_ticks(et), np.full((3, 126), 1e-15), ["0:0"] * 3, "made in a test")
+    write_csv(path, et, CLOCK.to_ticks(et) / TICKS, np.full((3, 126), 1e-15), ["0:0"] * 3, "made in a test")
     path.write_bytes(path.read_bytes()[:-40])
     data = read(tmp_path, "waves.survey_csv")
     assert data.sizes["et"] == 2
     assert dict(zip(data["event"].values, data["events"].values.sum(axis=0), strict=True))["records_truncated"] == 1
+
+
+def test_a_row_whose_times_run_apart_is_left_out_and_counted(tmp_path: Path) -> None:
+    et = PASS.et + np.arange(5) * 1.0
+    path = tmp_path / "WAV_2016240T120000_E_V03.CSV"
+    write_csv(path, et, CLOCK.to_ticks(et) / TICKS, np.full((5, 126), 1e-15), ["0:0"] * 5, "made in a test")
+    utc = format_utc(et, 3, True)
+    path.write_text(path.read_text("ascii").replace(utc[2], f"{utc[2][:9]}03{utc[2][11:]}"), "ascii", newline="")
+    data = read(tmp_path, "waves.survey_csv")
+    np.testing.assert_allclose(data["et"].values, et[[0, 1, 3, 4]], atol=1e-3)
+    assert dict(zip(data["event"].values, data["events"].values.sum(axis=0), strict=True))["records_damaged"] == 1
+
+
+def test_a_density_with_a_digit_too_many_is_missing(tmp_path: Path) -> None:
+    et = PASS.et + np.arange(3) * 1.0
+    path = tmp_path / "WAV_2016240T120000_E_V03.CSV"
+    write_csv(path, et, CLOCK.to_ticks(et) / TICKS, np.full((3, 126), 1e-15), ["0:0"] * 3, "made in a test")
+    path.write_text(path.read_text("ascii").replace("e-15", "e-155", 1), "ascii", newline="")
+    data = read(tmp_path, "waves.survey_csv")
+    archived = finished(call("survey_from_csv", {"waves.survey_csv": data, "span": EVERYTHING}), "waves.survey_archive")
+    assert np.argwhere(np.isnan(archived["psd_e"].values)).tolist() == [[0, 0]]
 
 
 # das2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import struct
 from collections.abc import Callable
@@ -106,12 +107,30 @@ def in_capture(offset: int, new: bytes) -> Callable[[Path], None]:
     return edit
 
 
+def no_time(path: Path) -> None:
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines[20] = re.sub(rb",2016-[^,]*,", b",,", lines[20], count=1)
+    path.write_bytes(b"".join(lines))
+
+
+def lost(place: int, size: int = 100) -> Callable[[Path], None]:
+    """Bytes are missing at a place of the data; below 0 there are some more at the end."""
+
+    def edit(label: Path) -> None:
+        path = label.with_suffix(".DAT")
+        whole = path.read_bytes()
+        path.write_bytes(whole + bytes(size) if place < 0 else whole[:place] + whole[place + size :])
+
+    return edit
+
+
 CSV, REC, CODES = "waves.survey_csv", "waves.rec", "waves.das2_codes"
 REFUSED: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "survey: another header": (CSV, in_bytes(b"48.83,97.66", b"48.83,99.66"), "frequencies"),
     "survey: a field too many": (CSV, in_bytes(b"2016-240T12", b"5,2016-240T12"), "line 6: is no survey of 154"),
     "survey: a word that is no number": (CSV, in_bytes(b"e-1", b"x-1"), "not readable"),
     "survey: a time that is none": (CSV, in_bytes(b"2016-240T12", b"2016-240T32"), "not readable"),
+    "survey: a time that is not there": (CSV, no_time, "not readable"),
     "das2: bytes that are no packet": (CODES, in_bytes(b":05:2016-08-27T12:07", b"#05:2016-08-27T12:07"), "byte "),
     "das2: another number of values": (CODES, in_bytes(b'nitems="38"', b'nitems="37"'), "yscan|nitems|values"),
     "das2: no code": (CODES, in_bytes(b"13       13", b"13.5     13"), "no code of 8 bits"),
@@ -119,6 +138,8 @@ REFUSED: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "burst: count": (REC, in_capture(72, struct.pack("<I", 7000)), "more than its record"),
     "burst: time": (REC, in_capture(24, b"2016-940T12"), "TRIG_SCET"),
     "burst: length of records": (REC, in_bytes(b"= 24908", b"= 24904"), "records of 24904 bytes hold rows of 24908"),
+    "burst: bytes lost, the rest has moved up": (REC, lost(2 * 24_908 - 9000), "TRIG_SCET"),
+    "burst: more than its records": (REC, lost(-1), "records end at byte"),
     "burst: label without data": (REC, lambda p: p.with_suffix(".DAT").unlink(), "DAT"),
 }  # fmt: skip
 
@@ -144,6 +165,26 @@ def call_on(loop: Loop, form: str, data: xr.Dataset) -> xr.Dataset:
     name = STEPS[form]
     assert step_named(name).raw == form
     return call(name, {form: data, "span": loop.scene.span})
+
+
+def test_the_capture_before_one_cut_short_is_left_out_and_counted(loop: Loop, tmp_path: Path) -> None:
+    label = folder_of(loop, REC, tmp_path)
+    whole = INSTRUMENT.format(REC).read(granules(tmp_path, REC), None, CLOCK)
+    lost(3 * 24_908 - 9000)(label)  # within the second of three captures
+    data = INSTRUMENT.format(REC).read(granules(tmp_path, REC), None, CLOCK)
+    np.testing.assert_array_equal(data["et"].values, whole["et"].values[:1])
+    np.testing.assert_array_equal(data["waveform"].values, whole["waveform"].values[:1])
+    told = dict(zip(data["event"].values.tolist(), data["events"].values.sum(axis=0).tolist(), strict=True))
+    assert told == {"captures_received": 1, "captures_damaged": 1, "captures_truncated": 1}
+
+
+def test_a_capture_whose_times_run_apart_is_left_out_and_counted(loop: Loop, tmp_path: Path) -> None:
+    label = folder_of(loop, REC, tmp_path)
+    whole = INSTRUMENT.format(REC).read(granules(tmp_path, REC), None, CLOCK)
+    in_capture(24, b"2016-240T13")(label)
+    data = INSTRUMENT.format(REC).read(granules(tmp_path, REC), None, CLOCK)
+    np.testing.assert_array_equal(data["et"].values, whole["et"].values[[0, 2]])
+    assert data["events"].values.sum(axis=0).tolist() == [2, 1, 0]
 
 
 def test_records_of_bursts_with_damaged_data_are_refused_or_read(loop: Loop, tmp_path: Path) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import numpy as np
 import pytest
 
 from instruments.waves import packets
+from instruments.waves.layout import ADC_LIMITS, BURSTS
 from instruments.waves.packets import Packet, content, frame, frames, minipackets, pack12, scan, unpack12, unwound
+from instruments.waves.simulate_files import Captures, in_time
 from pipeline.errors import InputError
 
 SECOND = 525_574_420
@@ -149,3 +152,27 @@ def test_twelve_bits_by_hand() -> None:
     np.testing.assert_array_equal(unpack12(pack12(more)), more)
     with pytest.raises(ValueError, match="12 bits"):
         pack12(np.array([[2048, 0]], np.int16))
+
+
+def test_captures_kept_in_a_file_come_back_in_time(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    with TemporaryFile(dir=tmp_path) as one, TemporaryFile(dir=tmp_path) as other:
+        low, high = Captures(BURSTS[0], one), Captures(BURSTS[3], other)
+        given = []
+        for own, ticks in ((low, 40), (low, 120), (high, 80)):
+            counts = rng.integers(*ADC_LIMITS, own.burst.samples, dtype=np.int16)
+            true = rng.normal(size=(2, own.burst.samples))
+            own.add(ticks, 7, ticks / 40.0, 1, (counts, true[0], true[1]))
+            given.append((ticks, own.burst, counts, true))
+        found = list(in_time([high, low]))
+        assert [p.ticks for p in found] == [40, 80, 120]
+        for ticks, burst, counts, _ in given:
+            packet = next(p for p in found if p.ticks == ticks)
+            assert packet.kind == burst.type
+            assert packet.status[:6] == bytes([1, 0]) + struct.pack(">HH", burst.samples, 7)
+            assert packet.data == pack12(counts[None]).tobytes()
+        voltage = low.samples("voltage")
+        assert voltage.shape == (2, BURSTS[0].most)
+        np.testing.assert_array_equal(voltage[1, : BURSTS[0].samples], given[1][3][1].astype(np.float32))
+        assert np.isnan(voltage[:, BURSTS[0].samples :]).all()
+        assert not any(tmp_path.iterdir())
