@@ -34,12 +34,12 @@ EARTH_RATE = 7.292115e-5
 MARGIN = 600.0  # seconds by which clocks reach beyond the data
 PER_LINK = (
     "computed", "computed_systematic", "effect_troposphere", "effect_troposphere_structured", "effect_spin",
-    "effect_spin_systematic", "effect_antenna", "effect_antenna_systematic", "elevation_up", "wet",
+    "effect_spin_systematic", "effect_antenna", "effect_antenna_systematic", "elevation_up", "wet", "doubtful",
 )  # fmt: skip
 PER_COUNT = ("light_time", "et_spacecraft", "elevation_down")
 
 
-@step(produces="gs.residuals", over="unit", version=2)
+@step(produces="gs.residuals", over="unit", version=3)
 def residuals(
     tracking: Annotated[xr.Dataset, Product("gs.tracking")],
     uplink: Annotated[xr.Dataset, Product("gs.uplink")],
@@ -132,6 +132,7 @@ def model_link(
         "effect_antenna_systematic": moved_error,
         "elevation_up": np.degrees(link.lowest(link.up.elevation)),
         "wet": mapped,
+        "doubtful": link.doubtful,
     }
     for name, value in values.items():
         out[name][rows, k] = value
@@ -158,6 +159,7 @@ def _assembled(
     seasonal = _seasonal(media, tracking, out["light_time"])
     quality |= flag(there & seasonal, MEDIA_SEASONAL.mask | Quality.INPUT_MISSING * (media is None))
     quality |= flag(there & np.isnan(out["effect_spin"]), Quality.GEOMETRY_MISSING)
+    quality |= flag(there & (out.pop("doubtful") > 0.0), Quality.SUSPECT)
 
     wet = np.where(seasonal, *(float(troposphere[f"rate_{n}"].value) for n in ("seasonal", "calibrated")))
     media_error = np.abs(out["computed"]) / LIGHT * wet * out.pop("wet")

@@ -21,9 +21,10 @@ RAMP_ENDS = (4, 5)
 COMPLEXES = ("C10", "C40", "C60")
 # Deep Space Stations below these numbers belong to Goldstone, Canberra, Madrid.
 LAST_OF_COMPLEX = (29, 49, 69)
-# Frequencies that can be, Hz: received on each link, transmitted by band; the bands of deep space with some room.
+# Frequencies that can be, Hz: received on each link, the bands of deep space with some room; transmitted by band, what
+# is allocated to deep space, beyond which no station sends (DSN 810-005, module 201, revision B).
 RECEIVED = ((8.3e9, 8.6e9), (31e9, 33e9), (31e9, 33e9))
-TRANSMITTED = {S_BAND: (2.0e9, 2.2e9), X_BAND: (7.0e9, 7.3e9), KA_BAND: (34e9, 35e9)}
+TRANSMITTED = {S_BAND: (2.110e9, 2.120e9), X_BAND: (7.145e9, 7.190e9), KA_BAND: (34.2e9, 34.7e9)}
 # Elevation under which no link is used, degrees: media and horizon masks.
 LOWEST = 10.0
 LIGHT = 299792458.0  # m/s

@@ -16,6 +16,7 @@ from instruments.gs.lighttime import Bodies, End, RoundTrip, Station, solve
 from instruments.gs.media import day_of_year, geodetic, niell, seasonal
 from instruments.gs.ramps import Ramps
 from instruments.gs.raw_media import utc_of
+from pipeline.dataset.quality import Quality
 from pipeline.earth.orientation import EarthOrientation
 from pipeline.earth.times import StationClock, from_utc
 from pipeline.errors import CalibrationError
@@ -148,6 +149,12 @@ class Link:
         frequency = self.ratio * self.gained(self.ramps.phase(self.sent))
         return np.where(self.ramps.joined(self.sent[first], self.sent[last]), frequency, np.nan)
 
+    @cached_property
+    def doubtful(self) -> NDArray[np.bool_]:
+        """Counts in which something was sent that does not go with the ramps around it."""
+        _, first, last = self._edges
+        return self.ramps.doubtful(self.sent[first], self.sent[last])
+
     def shift(self, path: Floats) -> Floats:
         """Shift of the received frequency, Hz, by a path in m (both legs) known at the edges.
 
@@ -208,5 +215,7 @@ def ramps_of(uplink: xr.Dataset, station: int, band: int, epoch: float) -> tuple
     # A ramp ends where another begins, also where two files overlap; times are known to a microsecond.
     following = np.append(start[1:], np.longdouble(np.inf))
     stop = np.where(stop > following - 1e-6, following, stop)
-    delay = float(good["delay"].values[0]) if good["frequency"].size else 0.0
-    return Ramps(start, stop, good["frequency"].values, good["rate"].values), delay
+    # A station's delay is one; a record may have lost it.
+    delay = float(np.median(good["delay"].values)) if good["frequency"].size else 0.0
+    suspect = (good["quality"].values & np.uint32(Quality.SUSPECT)) != 0
+    return Ramps(start, stop, good["frequency"].values, good["rate"].values, suspect), delay

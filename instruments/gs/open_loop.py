@@ -92,7 +92,7 @@ def _records(
 RSR = RawFormat("gs.rsr", "Open-loop recordings (0159-Science)", name_pattern("RSR"), open_recording, read_recording)
 
 
-@step(produces="gs.open_loop", over="segment", version=2)
+@step(produces="gs.open_loop", over="segment", version=3)
 def open_loop(raw: Annotated[xr.Dataset, Raw("gs.rsr")], *, interval: float = 1.0) -> xr.Dataset:
     """Mean frequency of the carrier over intervals, from the samples.
 

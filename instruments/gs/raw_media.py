@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from instruments.gs.layout import COMPLEXES, MARK
 from instruments.gs.raw import et_of
 from pipeline.clock import Sclk, Span, et_to_tdt
+from pipeline.earth.orientation import offsets_of_1980
 from pipeline.earth.times import to_utc
 from pipeline.errors import InputError
 from pipeline.formats.dsn import ANCILLARY_NAME, eop, media
@@ -28,6 +29,7 @@ REACH = 8 * 3600.0  # seconds about closest approach
 LONGEST = 2 * 86400.0  # of a file without a closest approach
 STEP = 60.0
 LARGEST = 1.0  # metres at the zenith; all of the wet troposphere is less
+FAR = 3.0  # mas between the celestial pole and the model; 1.3 at most from 2011 to 2026 (IERS EOP 20 C04)
 MODELS = {"DRY NUPART": "dry", "WET NUPART": "wet"}
 
 
@@ -121,7 +123,18 @@ def open_eop(path: Path, clock: Sclk) -> Granule:
         raise InputError(path, f"{mjd.size} rows that are not one for each of four or more days")
     # The cubic through four days needs one more at either end.
     first, last = et_of(mjd[[1, -2]].astype(np.int64), np.zeros(2))
-    return _granule(path, "gs.eop", float(first), float(last))
+    granule = _granule(path, "gs.eop", float(first), float(last))
+    _check_pole(path, content.table)
+    return granule
+
+
+def _check_pole(path: Path, table: NDArray[np.void]) -> None:
+    """Raise at a day whose nutation corrections the Earth does not need."""
+    off = np.hypot(*offsets_of_1980(table["mjd"], table["dpsi"], table["deps"]))
+    if (off > FAR).any():
+        row = int(np.argmax(off))
+        reason = f"nutation corrections put the celestial pole {off[row]:.3g} mas from that of IAU 2006/2000A"
+        raise InputError(path, reason, f"MJD {table['mjd'][row]:.0f}")
 
 
 def read_eop(granules: Sequence[Granule], span: Span | None, clock: Sclk) -> xr.Dataset:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from calibration.tables import Table
 from instruments.gs.layout import LINK_NAMES, ONE_WAY, RECEIVED, THREE_WAY, TRANSMITTED, TWO_WAY, link_of
+from instruments.gs.ramps import misfits
 from instruments.gs.raw import TOTAL_PHASE, et_of
 from instruments.gs.schemas import CYCLE_SLIP
 from pipeline.dataset.quality import Quality, flag
@@ -20,6 +21,7 @@ from pipeline.instrument import Raw, step
 Floats = NDArray[np.float64]
 
 MICRO = 1_000_000  # times of counts are compared in microseconds
+SAME_DELAY = 1e-6  # s between delays of one station; more would be 0.02 mm/s where Juno is accelerated most
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +56,7 @@ def choose_receiver(receiver: NDArray[np.int16], usable: NDArray[np.bool_], want
     return int(numbers[np.argmax(counts)])
 
 
-@step(produces="gs.tracking", over="unit", version=2)
+@step(produces="gs.tracking", over="unit", version=3)
 def tracking_from_tnf(
     raw: Annotated[xr.Dataset, Raw("gs.tnf")],
     noise: Table,
@@ -148,7 +150,7 @@ def _differences(rows: xr.Dataset, first: int, counts: Counts) -> dict[str, NDAr
     }
 
 
-@step(produces="gs.tracking", over="unit", version=2)
+@step(produces="gs.tracking", over="unit", version=3)
 def tracking_from_odf(
     raw: Annotated[xr.Dataset, Raw("gs.odf")],
     noise: Table,
@@ -205,7 +207,9 @@ def _tracking(counts: Counts, receiver: int, columns: list[dict[str, NDArray[Any
     frequency = np.where(absurd, np.nan, table["frequency"])
     variance = (white * frequency) ** 2 / seconds[:, None] + 2.0 * (phase / seconds[:, None]) ** 2
     quality = flag(np.isnan(frequency), Quality.MISSING)
-    quality |= flag(table["bad"], CYCLE_SLIP.mask) | flag(absurd, Quality.SUSPECT)
+    links = np.broadcast_to(np.arange(frequency.shape[1]), frequency.shape)
+    odd = _odd_delays(table["delay"].ravel(), links.ravel()).reshape(frequency.shape)
+    quality |= flag(table["bad"], CYCLE_SLIP.mask) | flag(absurd | odd, Quality.SUSPECT)
     pair = ("et", "link")
     return xr.Dataset(
         {
@@ -228,13 +232,13 @@ def _tracking(counts: Counts, receiver: int, columns: list[dict[str, NDArray[Any
 # Ramps
 
 
-@step(produces="gs.uplink", over="unit", version=2)
+@step(produces="gs.uplink", over="unit", version=3)
 def uplink_from_tnf(raw: Annotated[xr.Dataset, Raw("gs.tnf")], noise: Table) -> xr.Dataset:
     """Transmitted frequency from the ramp records (type 9) of tracking files."""
     return _uplink(raw, noise)
 
 
-@step(produces="gs.uplink", over="unit", version=2)
+@step(produces="gs.uplink", over="unit", version=3)
 def uplink_from_odf(raw: Annotated[xr.Dataset, Raw("gs.odf")], noise: Table) -> xr.Dataset:
     """Transmitted frequency from the ramp groups of orbit data files."""
     return _uplink(raw, noise)
@@ -255,11 +259,10 @@ def _uplink(raw: xr.Dataset, noise: Table) -> xr.Dataset:
     other = np.append((table["station"][1:] != table["station"][:-1]) | (table["band"][1:] != table["band"][:-1]), True)
     duration = np.where(other, np.maximum(last, instant), following) - instant
     keep = np.flatnonzero(~table["ends"] & (duration > 0))
-    keep = keep[np.argsort(et[keep], kind="stable")]
+    bad, suspect = _judged_ramps({n: c[keep] for n, c in table.items()}, instant[keep], duration[keep])
+    by_time = np.argsort(et[keep], kind="stable")
+    keep, bad, suspect = keep[by_time], bad[by_time], suspect[by_time]
     frequency = table["frequency"][keep]
-    low, high = np.transpose([TRANSMITTED.get(int(b), (np.inf, -np.inf)) for b in table["band"][keep]]).reshape(2, -1)
-    last = frequency + table["rate"][keep] * duration[keep] / MICRO
-    bad = ~((np.minimum(frequency, last) > low) & (np.maximum(frequency, last) < high))
     offset = float(noise["station_frequency"].value)
     return xr.Dataset(
         {
@@ -272,7 +275,40 @@ def _uplink(raw: xr.Dataset, noise: Table) -> xr.Dataset:
             "station": ("ramp", table["station"][keep]),
             "band": ("ramp", table["band"][keep]),
             "delay": ("ramp", table["delay"][keep]),
-            "quality": ("ramp", flag(bad, Quality.MISSING)),
+            "quality": ("ramp", flag(bad, Quality.MISSING) | flag(suspect, Quality.SUSPECT)),
         },
         coords={"et": ("ramp", et[keep])},
     )
+
+
+def _judged_ramps(
+    table: dict[str, NDArray[Any]], instant: NDArray[np.int64], duration: NDArray[np.int64]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which ramps, in order of station, band and time, leave their band, and which are suspect.
+
+    Parameters
+    ----------
+    instant, duration : microseconds.
+    """
+    frequency, rate, length = table["frequency"], table["rate"], duration / MICRO
+    low, high = np.transpose([TRANSMITTED.get(int(b), (np.inf, -np.inf)) for b in table["band"]]).reshape(2, -1)
+    last = frequency + rate * length
+    bad = ~((np.minimum(frequency, last) > low) & (np.maximum(frequency, last) < high))
+    group = table["station"].astype(np.int64) * 256 + table["band"]
+    touches = (instant + duration)[:-1] == instant[1:]
+    follows = np.append(False, touches & (group[1:] == group[:-1]) & ~bad[1:] & ~bad[:-1])[: group.size]
+    with np.errstate(over="ignore", invalid="ignore"):  # of ramps that are no ramps
+        return bad, misfits(frequency, rate, length, follows) | _odd_delays(table["delay"], group)
+
+
+def _odd_delays(delay: Floats, group: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """Which delays are not those of their group, of one station and band: cables do not change in a pass.
+
+    Zero, a delay that is not stated, is none.
+    """
+    odd = np.zeros(delay.shape, bool)
+    for one in np.unique(group):
+        mine = np.flatnonzero((group == one) & (delay != 0.0))
+        if mine.size:
+            odd[mine] = np.abs(delay[mine] - np.median(delay[mine])) > SAME_DELAY
+    return odd

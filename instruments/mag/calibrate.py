@@ -171,7 +171,7 @@ def of_sensor(raw: xr.Dataset, own: Measured, number: int) -> dict[str, tuple[tu
     }
 
 
-@step(produces="mag.field", over="segment", halo=HALO, version=1)
+@step(produces="mag.field", over="segment", halo=HALO, version=2)
 def field_from_archive(
     raw: Annotated[xr.Dataset, Raw("mag.sts")],
     geometry: Geometry,
@@ -207,6 +207,9 @@ def field_from_archive(
     rounded = (ranges["lsb"].value[likely] ** 2 + float(archive["print_step"].value) ** 2) / 12.0
     to_inertial = transpose(geometry.rotation("J2000", "JUNO_SPACECRAFT", et))
     sweep = chain.cross(rotate(to_inertial, spin(et, geometry)), b) * (raw["time_step"].values / np.sqrt(12.0))[:, None]
+    quality |= flag(
+        chain.stands_out(et, rate, b, np.sqrt(3.0 * (read + rounded) + (sweep**2).sum(axis=1))), Quality.SUSPECT
+    )
     random = (read + rounded)[:, None, None] * np.eye(3) + np.nan_to_num(sweep[:, :, None] * sweep[:, None, :])
     power = (b**2).sum(axis=1) * float(archive["accuracy"].value) ** 2 / 3.0 + archive["zero"].value[likely] ** 2
     bent = uncertainty.of_rotation(b, np.full(3, np.radians(float(archive["attitude"].value)) ** 2))

@@ -15,6 +15,9 @@ Index = NDArray[np.intp]
 
 # Housekeeping further away than this says nothing of a sample's temperature; a segment reads further.
 TEMPERATURE_REACH = 60.0
+# A single vector stands out of its neighbours: from this rate on, samples/s; by so many errors and medians of this many
+# samples about it.
+FAST, TIMES, AROUND = 8.0, 10.0, 33
 
 
 def temperature_at(et: Array, et_hk: Array, counts: Array, coefficient: Array) -> Array:
@@ -159,3 +162,30 @@ def spacecraft_field_by_gradiometry(outboard: Array, inboard: Array, ratio: floa
     difference = inboard - outboard
     groups = Groups(bins, np.isfinite(difference[:, 0]))
     return groups.mean(difference)[groups.inverse] / (ratio - 1.0)
+
+
+def stands_out(et: Array, rate: Array, b: Array, sigma: Array) -> NDArray[np.bool_]:
+    """Samples whose field is off from the middle of their two neighbours, and alone so: no field does that in 0.1 s.
+
+    A step, as at a change of range, shows in two samples alike; a wrong one in itself twice as much as in either
+    neighbour. Means of a second and more are not judged, since boundaries are crossed within one.
+
+    Parameters
+    ----------
+    b : nT (n, 3), in axes that do not spin; `sigma` : its random error, nT (n).
+    """
+    out = np.zeros(et.shape, bool)
+    if et.size < 5:
+        return out
+    off = np.full(et.shape, np.nan)
+    off[1:-1] = np.linalg.norm(b[1:-1] - (b[2:] + b[:-2]) / 2.0, axis=1)
+    step = np.diff(et) * rate[1:]
+    even = (step > 0.5) & (step < 1.5) & (rate[1:] >= FAST)
+    off[1:-1][~(even[1:] & even[:-1])] = np.nan
+    with np.errstate(invalid="ignore"):
+        found = off[2:-2] > np.maximum(TIMES * sigma[2:-2], 1.5 * np.maximum(off[1:-3], off[3:-1]))
+    candidates = np.flatnonzero(found) + 2
+    near = np.clip(candidates[:, None] + np.arange(AROUND) - AROUND // 2, 1, et.size - 2)
+    usual = np.median(np.nan_to_num(off[near]), axis=1)
+    out[candidates] = off[candidates] > TIMES * usual
+    return out

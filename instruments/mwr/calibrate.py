@@ -13,7 +13,7 @@ from instruments.mwr import radiometer
 from instruments.mwr.layout import CHANNELS, DIODE_BITS, LOAD_BIT, RECEIVER_OF_STREAM, RECEIVERS, STREAMS, UNKNOWN_STATE
 from instruments.mwr.radiometer import Array
 from instruments.mwr.schemas import EQUATION, REFERENCE_LOST
-from instruments.mwr.states import HALO, interpolated, physical_temperatures, windows
+from instruments.mwr.states import HALO, interpolated, physical_temperatures, stands_out, windows
 from pipeline.clock import Span
 from pipeline.dataset.events import counted
 from pipeline.dataset.quality import Quality, flag
@@ -28,6 +28,10 @@ FIRST = [OF_STREAM.index(n) for n in range(RECEIVERS)]
 LAST = [len(OF_STREAM) - 1 - OF_STREAM[::-1].index(n) for n in range(RECEIVERS)]
 # Neighbours are looked for within this many seconds: antenna records surround each diode, the load is seen every 1.2 s.
 ANTENNA_REACH, LOAD_REACH = 0.75, 3.0
+# Share of a count by which one stands out of its neighbours: on the load nothing but the gain drifts; the beam may turn
+# over the limb. Lightning is seen in single records at 0.6 GHz (Brown et al. 2018, Nature 558, 87) and may be at 1.2:
+# there no record that looks is judged.
+ODD_ON_LOAD, ODD_LOOKING, LIGHTNING = 0.02, 0.1, 2
 # A converter's rounding, counts squared.
 ROUNDING = 1.0 / 12.0
 # Gain products reach this far beyond their last node, seconds.
@@ -38,7 +42,7 @@ ARCHIVE_ACCURACY = 0.02
 EQUATION_TOLERANCE = 0.5
 
 
-@step(produces="mwr.deflections", over="segment", halo=HALO, version=1)
+@step(produces="mwr.deflections", over="segment", halo=HALO, version=2)
 def deflections(
     raw: Annotated[xr.Dataset, Raw("mwr.edr")],
     span: Span,
@@ -59,6 +63,8 @@ def deflections(
     """
     et, state = raw["et"].values, raw["state"].values
     x, lost, full = _counts(raw, detector)
+    odd = _odd(x, state, receiver, detector)
+    x, lost = np.where(odd, np.nan, x), lost | odd
     on = (state != UNKNOWN_STATE) & ((state & DIODE_BITS) > 0)
     rows = np.flatnonzero(on.any(axis=1))
     base, weights = np.full((len(rows), len(STREAMS)), np.nan), np.full((len(rows), len(STREAMS)), np.nan)
@@ -105,6 +111,22 @@ def _counts(raw: xr.Dataset, detector: Table) -> tuple[Array, NDArray[np.bool_],
     return np.where(lost, np.nan, counts - detector["offset"].value), lost, full
 
 
+def _odd(x: Array, state: NDArray[np.uint8], receiver: Table, detector: Table) -> NDArray[np.bool_]:
+    """Counts that stand out of those of their stream about them in the same state: words have no checksum of their own.
+
+    On the load, with and without each diode, and looking without one; with a diode the scene changes between records.
+    """
+    out, sigma = np.zeros(x.shape, bool), _noise(x, receiver, detector)
+    for s, number in enumerate(OF_STREAM):
+        for one in np.unique(state[:, s]):
+            looking = one == 0
+            if one == UNKNOWN_STATE or not (one & LOAD_BIT or looking) or (looking and number < LIGHTNING):
+                continue
+            mine = np.flatnonzero(state[:, s] == one)
+            out[mine, s] = stands_out(x[mine, s], sigma[mine, s], ODD_LOOKING if looking else ODD_ON_LOAD)
+    return out
+
+
 def _noise(x: Array, receiver: Table, detector: Table) -> Array:
     """One sigma of counts less offset (n, stream): ``x / sqrt(B tau)``, the readout's noise, and rounding."""
     return np.sqrt((x * _radiometric(receiver)) ** 2 + detector["readout"].value ** 2 + ROUNDING)
@@ -140,7 +162,7 @@ def _diodes(
     return tnd, np.sqrt(common + np.take_along_axis(own, which.T, axis=1).T ** 2)
 
 
-@step(produces="mwr.antenna_temperature", over="segment", halo=HALO, version=1)
+@step(produces="mwr.antenna_temperature", over="segment", halo=HALO, version=2)
 def antenna_temperature(
     raw: Annotated[xr.Dataset, Raw("mwr.edr")],
     span: Span,
@@ -163,12 +185,13 @@ def antenna_temperature(
     """
     et, state = raw["et"].values, raw["state"].values
     x, lost, full = _counts(raw, detector)
+    odd = _odd(x, state, receiver, detector)
     looking = (state & LOAD_BIT) == 0
     looking &= (state & DIODE_BITS) == 0
     rows = np.flatnonzero(looking.any(axis=1))
     compression = gain["compression"].values
     y, at = radiometer.linear(x, compression), et[rows]
-    reference, number = _of_load(et, y, (state == LOAD_BIT) & ~full, at)
+    reference, number = _of_load(et, y, (state == LOAD_BIT) & ~full & ~odd, at)
     temperatures = physical_temperatures(et, raw["housekeeping"].values, thermal, at)
     front = radiometer.front(temperatures, chain, receiver["frequency"].value)
     g, smoothing_error, diode_error, left_out = gain_at(gain, at)
@@ -176,7 +199,7 @@ def antenna_temperature(
     gone = lost[rows] | ~looking[rows]
     unknown = ~gone & np.isnan(ta)
     bits = flag(gone | unknown, Quality.MISSING) | flag(unknown, REFERENCE_LOST.mask)
-    bits |= flag(full[rows] & ~gone, Quality.SATURATED) | left_out
+    bits |= flag(full[rows] & ~gone, Quality.SATURATED) | flag(odd[rows] & ~gone, Quality.SUSPECT) | left_out
 
     relative = _radiometric(receiver)
     slope = np.abs(1.0 + 2.0 * compression * x[rows]) / g

@@ -37,10 +37,11 @@ NAMES = ("receiver", "detector", "chain", "noise_diode", "thermal", "beam")
 SLOT = 0.1
 # The scene in the beam is smooth over this many seconds: 2.4 degrees of spin, beams are 10.8 degrees wide and more.
 KNOT = 0.2
-RAYS = 320
+# With a third of them the limb between the rays of the wide beams is an error of the truth, up to 5 sigma of a record.
+RAYS = 960
 # Belts and galaxy are seen at every so many knots: they matter in wide beams alone.
 BELT_KNOTS = 2
-CHUNK = 1500  # knots at a time
+CHUNK = 500  # knots at a time
 IRDR_LENGTH = 60.0  # seconds at the beginning
 # One slot in six is not on the antenna (30 000 of 36 000 records an hour are): the load, or one of the six
 # combinations of diode and position in turn. The flight sequence is not public.

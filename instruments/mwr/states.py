@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from calibration.tables import Table
@@ -20,8 +21,10 @@ BIN = 6.0
 # Bins on either side in a window: 30 s, one spin.
 SIDE = 2
 WINDOW = (2 * SIDE + 1) * BIN
-# What a step must be given beyond its span for its windows to be whole.
-HALO = WINDOW / 2 + 2 * BIN
+# What a step must be given beyond its span for its windows, and the neighbours of what is in them, to be whole.
+HALO = WINDOW / 2 + 3 * BIN
+# A count stands out of the five about it by so many errors, and by so many times what those scatter.
+NEAR, TIMES, MAD = 5, 10.0, 1.4826
 
 
 def interpolated(t: Array, known_t: Array, known: Array, side: int, reach: float) -> tuple[Array, Array]:
@@ -100,6 +103,23 @@ def windows(et: Array, value: Array) -> Windows:
 def _over_window(values: Array) -> Array:
     padded = np.pad(values, SIDE)
     return np.asarray(sum(padded[k : k + len(values)] for k in range(2 * SIDE + 1)))
+
+
+def stands_out(value: Array, sigma: Array, share: float) -> NDArray[np.bool_]:
+    """Values of a series that are off from the median of five by ten errors, stated or found, and a share of it.
+
+    NaN are passed over; a slope does not stand out.
+    """
+    out = np.zeros(value.shape, bool)
+    there = np.flatnonzero(np.isfinite(value))
+    if there.size < NEAR:
+        return out
+    near = sliding_window_view(np.pad(value[there], NEAR // 2, mode="reflect"), NEAR)
+    middle = np.median(near, axis=1)
+    off = np.abs(value[there] - middle)
+    spread = np.median(np.abs(near - middle[:, None]), axis=1)
+    out[there] = (off > TIMES * np.maximum(sigma[there], MAD * spread)) & (off > share * np.abs(middle))
+    return out
 
 
 def physical_temperatures(et: Array, housekeeping: Array, thermal: Table, at: Array) -> dict[str, Array]:

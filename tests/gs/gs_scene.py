@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +15,7 @@ from calibration.tables import Table
 from instruments.gs import INSTRUMENT, calibrate, gravity, means, media, open_loop, raw, raw_media, simulate, tracking
 from pipeline.clock import Sclk, Span
 from pipeline.dataset import check
+from pipeline.formats.dsn import rsr
 from pipeline.geometry import Geometry, make_geometry
 from pipeline.instrument import RawFormat
 from pipeline.passes import get_pass
@@ -135,6 +136,26 @@ def simulated(where: Scene, folder: Path, seed: int = 5, **options: Any) -> Loop
     return Loop(where, folder, truth, float(options.get("every", 1)))
 
 
+def recording(folder: Path, cycles: Callable[[np.ndarray], np.ndarray], strength: float, seconds: int = 10) -> Path:
+    """A recording at 1 kHz of a phase in the noise, carrier to noise density in dB-Hz."""
+    rng = np.random.default_rng(8)
+    t = np.arange(seconds * 1000) / 1000.0
+    z = np.sqrt(10.0 ** (strength / 10.0) * 2.0 * 500.0**2 / 1000.0) * np.exp(2j * np.pi * cycles(t))
+    z = z + 500.0 * (rng.normal(size=t.size) + 1j * rng.normal(size=t.size))
+    z = (2.0 * np.floor(z.real / 2.0) + 1.0) + 1j * (2.0 * np.floor(z.imag / 2.0) + 1.0)
+    columns = {"bits_per_sample": 16, "sample_rate": 1, "rf_if_lo": 8100, "ddc_lo": 300, "spacecraft_id": 61}
+    columns |= {
+        "year": 2016,
+        "doy": 240,
+        "sec": 50000.0 + np.arange(seconds),
+        "frequency_c1": -4.1e6,
+        "frequency_c2": 3.0,
+    }
+    path = folder / "GRV_JUGR_2016240_1353X55X55001KV01.RSR"
+    rsr.write_rsr(path, [(rsr.make_headers(columns, 1000), z.reshape(-1, 1000))])
+    return path
+
+
 def failed(results: list[Result]) -> set[str]:
     return {r.variable for r in results if not r.ok}
 
@@ -143,4 +164,4 @@ def rms(values: np.ndarray) -> float:
     return float(np.sqrt(np.nanmean(np.square(values))))
 
 
-__all__ = ["Loop", "failed", "finished", "replace", "rms", "scene", "simulated", "tables"]
+__all__ = ["Loop", "failed", "finished", "recording", "replace", "rms", "scene", "simulated", "tables"]

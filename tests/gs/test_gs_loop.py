@@ -178,7 +178,9 @@ def test_time_tags_a_millisecond_off_are_noticed(loop: Loop) -> None:
 
 def test_ramps_taken_at_their_start_are_noticed(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = Ramps.phase
-    monkeypatch.setattr(Ramps, "phase", lambda r, s: whole(Ramps(r.start, r.stop, r.frequency, 0.0 * r.rate), s))
+    monkeypatch.setattr(
+        Ramps, "phase", lambda r, s: whole(Ramps(r.start, r.stop, r.frequency, 0.0 * r.rate, r.suspect), s)
+    )
     assert remade(loop) >= {"computed", "residual"}
 
 

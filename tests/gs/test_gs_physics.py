@@ -256,7 +256,8 @@ def test_ramps_are_integrated_exactly() -> None:
     start = np.array([0.0, 60.0, 100.0], np.longdouble)
     stop = np.array([60.0, 100.0, 200.0], np.longdouble)
     f, rate = np.array([7.15e9, 7.15e9 + 30.0, 7.15e9 - 10.0]), np.array([0.5, -1.0, 0.25])
-    ramps = Ramps(start, stop, f, rate)
+    sound = np.zeros(3, bool)
+    ramps = Ramps(start, stop, f, rate, sound)
     a, b = Fraction(125, 10), Fraction(1700, 10)
     exact = Fraction(0)
     for s, e, frequency, slope in zip(start, stop, f, rate, strict=True):
@@ -266,9 +267,11 @@ def test_ramps_are_integrated_exactly() -> None:
     got = ramps.phase(np.array([170.0], np.longdouble)) - ramps.phase(np.array([12.5], np.longdouble))
     assert abs(float(got[0] - np.longdouble(float(exact)))) < 1e-4
     assert np.isnan(ramps.phase(np.array([-1.0, 201.0], np.longdouble))).all()
-    gap = Ramps(start, np.array([60.0, 90.0, 200.0], np.longdouble), f, rate)
+    gap = Ramps(start, np.array([60.0, 90.0, 200.0], np.longdouble), f, rate, sound)
     ends = np.array([50.0, 80.0, 120.0], np.longdouble)
     assert gap.joined(ends[:2], ends[1:]).tolist() == [True, False]
+    doubted = Ramps(start, stop, f, rate, np.array([False, True, False]))
+    assert doubted.doubtful(ends[[0, 0, 2]], ends[[0, 2, 2]]).tolist() == [False, True, False]
 
 
 def test_plasma_coefficients_are_the_published_ones() -> None:

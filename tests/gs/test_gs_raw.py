@@ -11,14 +11,14 @@ import pytest
 import xarray as xr
 
 sys.path.insert(0, str(Path(__file__).parent))
-from gs_scene import CLOCK, Loop, finished, tables
+from gs_scene import CLOCK, Loop, finished, recording, tables
 
 from instruments.gs import open_loop, raw, raw_media, tracking
 from instruments.gs.schemas import CYCLE_SLIP, NO_SIGNAL
 from pipeline.clock import Span, format_utc
 from pipeline.dataset.quality import Quality
 from pipeline.errors import CalibrationError, InputError
-from pipeline.formats.dsn import eop, odf, rsr, tnf
+from pipeline.formats.dsn import eop, odf, tnf
 from pipeline.instrument import RawFormat
 from pipeline.passes import get_pass
 
@@ -132,26 +132,6 @@ def test_count_times_that_do_not_fit_are_refused(loop: Loop) -> None:
 
 
 # Open loop
-
-
-def recording(folder: Path, cycles: Callable[[np.ndarray], np.ndarray], strength: float, seconds: int = 10) -> Path:
-    """A recording at 1 kHz of a phase in the noise, carrier to noise density in dB-Hz."""
-    rng = np.random.default_rng(8)
-    t = np.arange(seconds * 1000) / 1000.0
-    z = np.sqrt(10.0 ** (strength / 10.0) * 2.0 * 500.0**2 / 1000.0) * np.exp(2j * np.pi * cycles(t))
-    z = z + 500.0 * (rng.normal(size=t.size) + 1j * rng.normal(size=t.size))
-    z = (2.0 * np.floor(z.real / 2.0) + 1.0) + 1j * (2.0 * np.floor(z.imag / 2.0) + 1.0)
-    columns = {"bits_per_sample": 16, "sample_rate": 1, "rf_if_lo": 8100, "ddc_lo": 300, "spacecraft_id": 61}
-    columns |= {
-        "year": 2016,
-        "doy": 240,
-        "sec": 50000.0 + np.arange(seconds),
-        "frequency_c1": -4.1e6,
-        "frequency_c2": 3.0,
-    }
-    path = folder / "GRV_JUGR_2016240_1353X55X55001KV01.RSR"
-    rsr.write_rsr(path, [(rsr.make_headers(columns, 1000), z.reshape(-1, 1000))])
-    return path
 
 
 def found(path: Path, interval: float = 1.0) -> object:

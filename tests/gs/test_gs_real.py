@@ -80,7 +80,9 @@ def test_doppler_of_a_real_file_follows_the_turning_earth(real_data: Path, monke
             trip = solve(bodies, dss, dss, clock.tdb(s))
             assert trip.up is not None
             sent = clock.station(trip.up.t) - delay
-            ends.append(type(ramps)(ramps.start, ramps.stop, ramps.frequency, slope * ramps.rate).phase(sent))
+            ends.append(
+                type(ramps)(ramps.start, ramps.stop, ramps.frequency, slope * ramps.rate, ramps.suspect).phase(sent)
+            )
         computed = RATIO * np.asarray((ends[1] - ends[0]) / (2.0 * half), np.float64)
         received = counts["sky_frequency"].values
         reference = RATIO * data["reference"].values[0]

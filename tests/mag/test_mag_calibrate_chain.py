@@ -125,3 +125,26 @@ def test_gradiometry_finds_the_spacecraft_field():
     got = chain.spacecraft_field_by_gradiometry(ambient + own + noise[0], ambient + 1.728 * own + noise[1], 1.728, bins)
     assert_allclose(got, np.tile(own, (N, 1)), atol=4 * 0.02 * np.sqrt(2) / 0.728 / 10)
     assert len(np.unique(got[:, 0])) == 4
+
+
+def test_one_vector_that_stands_out_is_found_and_no_step_or_slope() -> None:
+    """A field that rises by 1 uT/s and turns, with noise of 5 nT; a step of 3 uT; wrong digits in one vector."""
+    et = np.arange(2000) / 64.0
+    rng = np.random.default_rng(3)
+    b = 5e5 * np.stack([np.cos(0.002 * et), np.sin(0.002 * et), 0.002 * et], axis=1) + rng.normal(0.0, 5.0, (2000, 3))
+    b[900:] += [3000.0, 0.0, 0.0]
+    rate, sigma = np.full(2000, 64.0), np.full(2000, 9.0)
+    assert not chain.stands_out(et, rate, b, sigma).any()
+    wrong = b.copy()
+    wrong[500, 1] += 1000.0
+    wrong[1500, 0] -= 200.0
+    assert np.flatnonzero(chain.stands_out(et, rate, wrong, sigma)).tolist() == [500, 1500]
+    # Means of a second may hold a boundary, and beside a gap there are no two neighbours.
+    assert not chain.stands_out(64.0 * et, rate / 64.0, wrong, sigma).any()
+    gap = np.r_[:500, 505:2000]
+    late = wrong.copy()
+    late[505, 1] += 1000.0
+    assert np.flatnonzero(chain.stands_out(et[gap], rate[gap], late[gap], sigma[gap])).tolist() == [1495]
+    lost = wrong.copy()
+    lost[[499, 600]] = np.nan
+    assert np.flatnonzero(chain.stands_out(et, rate, lost, sigma)).tolist() == [1500]

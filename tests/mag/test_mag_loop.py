@@ -96,6 +96,20 @@ def test_level_3_gives_the_same_field(loop: Loop) -> None:
     assert failed(compare_to_truth(finished(field, "mag.field"), spinning, FIELD)) == set()
 
 
+def test_a_wrong_digit_of_level_3_is_suspect_and_nothing_else(loop: Loop) -> None:
+    path = next(loop.folder.rglob("*.sts"))
+    data = sts.read_sts([sts.open_sts(path, CLOCK)], None, CLOCK)
+    known = {name: Table.read(INSTRUMENT.tables / f"{name}.yaml") for name in ("ranges", "noise", "archive")}
+
+    def suspect() -> list[int]:
+        field = calibrate.field_from_archive(data, loop.scene.geometry, loop.scene.span, *known.values())
+        return np.flatnonzero(field["quality"].values & int(Quality.SUSPECT)).tolist()
+
+    assert suspect() == []
+    data["b"].values[data.sizes["et"] // 2, 2] += 9000.0
+    assert suspect() == [data.sizes["et"] // 2]
+
+
 def test_what_level_3_cannot_say_is_flagged(loop: Loop) -> None:
     path = next(loop.folder.rglob("*.sts"))
     span = Span(loop.scene.span.start + 100.0, loop.scene.span.start + 110.0)

@@ -194,6 +194,44 @@ def test_counts_at_the_end_of_the_scale_are_flagged_and_do_not_count() -> None:
     assert abs(np.nanmean(made["ta"].values[:, 0] - ta[looking, 0])) < 0.3
 
 
+def spoiled(data: xr.Dataset, stream: int, state: int, by: float) -> tuple[xr.Dataset, int]:
+    """A digit of one count in a state is another; its row."""
+    counts = data["counts"].values.copy()
+    row = int(np.flatnonzero(data["state"].values[:, stream] == state)[20])
+    counts[row, stream] += by
+    return data.assign(counts=(("et", "stream"), counts)), row
+
+
+def suspects(made: xr.Dataset) -> list[list[int]]:
+    return np.argwhere((made["stream_quality"].values & int(Quality.SUSPECT)) != 0).tolist()
+
+
+def test_a_wrong_count_that_looks_is_suspect_but_where_lightning_is_seen() -> None:
+    data, _ = counted()
+    known = tables()
+    gains = gain_of(deflections_of(data, SPAN, known), known)
+    assert suspects(temperature_of(data, SPAN, known, gains)) == []
+    looking = np.flatnonzero((data["state"].values == 0).any(axis=1)).tolist()
+    for stream, found in ((4, True), (7, True), (0, False), (3, False)):
+        wrong, row = spoiled(data, stream, 0, 8000.0)
+        made = temperature_of(wrong, SPAN, known, gains)
+        assert suspects(made) == ([[looking.index(row), stream]] if found else [])
+
+
+@pytest.mark.parametrize("state", [4, 5, 6, 7])
+def test_a_wrong_count_on_the_load_is_not_used(state: int) -> None:
+    """Taken into its spin's mean it would shift the reference by kelvins, and a deflection the gain."""
+    data, _ = counted()
+    known = tables()
+    wrong, row = spoiled(data, 4, state, 9000.0)
+    before, after = (deflections_of(d, SPAN, known) for d in (data, wrong))
+    at = np.flatnonzero(np.isin(before["et"].values, data["et"].values[row]))
+    gone = np.isnan(after["deflection"].values[:, 4]) & np.isfinite(before["deflection"].values[:, 4])
+    assert np.flatnonzero(gone).tolist() == (at.tolist() if state > 4 else [])
+    ta = [temperature_of(d, SPAN, known)["ta"].values[:, 2] for d in (data, wrong)]
+    assert np.nanmax(np.abs(ta[1] - ta[0])) < 0.1
+
+
 # Parts
 
 

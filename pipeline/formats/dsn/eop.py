@@ -27,6 +27,8 @@ COLUMNS = {
     "dpsi": "mas",
     "deps": "mas",
 }
+# Most by which the slope changes in a day: 2.5 times what it did from 2011 to 2026 (IERS EOP 20 C04).
+MOST_BENT = {"pole_x": 3.0, "pole_y": 3.0, "tai_minus_ut1": 1e-3}
 DTYPE = np.dtype([(name, "f8") for name in COLUMNS])
 _LABEL = re.compile(r"([A-Z][A-Z0-9]*)\s*=\s*(?:'([^']*)')?\s*,?\s*", re.IGNORECASE)
 
@@ -97,7 +99,7 @@ def _row(path: str | Path, number: int, text: str) -> tuple[float, ...]:
     return row
 
 
-@np.errstate(over="ignore", invalid="ignore")  # numbers of any size may stand in a file
+@np.errstate(over="ignore", invalid="ignore", divide="ignore")  # numbers of any size may stand in a file
 def _check(path: str | Path, table: NDArray[np.void], places: list[int]) -> None:
     """Raise at the first row that cannot be: out of order, too far off, or too far from the row before."""
     days = np.diff(table["mjd"])
@@ -110,6 +112,7 @@ def _check(path: str | Path, table: NDArray[np.void], places: list[int]) -> None
     # A day is longer or shorter by up to 4 ms, the pole moves by some 4 mas.
     jump = np.append(False, np.abs(np.diff(table["tai_minus_ut1"])) > 0.01 * days)
     jump |= np.append(False, np.hypot(np.diff(table["pole_x"]), np.diff(table["pole_y"])) > 20.0 * days)
+    bent = np.max([_bend(table[name], days) / most for name, most in MOST_BENT.items()], axis=0)
     for bad, reason in (
         (~finite, "a number that is not finite"),
         (~calendar, "the day is not one of the years 1958 to 2199"),
@@ -118,9 +121,19 @@ def _check(path: str | Path, table: NDArray[np.void], places: list[int]) -> None
         (ut1, "UT1 is more than 1 s from UTC"),
         (nutation, "corrections of nutation of more than 1 arcsecond"),
         (jump, "pole or UT1 jump by more than the Earth can in that time"),
+        # The row that is wrong bends most.
+        ((bent > 1.0) & (bent == bent.max()), "pole or UT1 is not on the curve of the days around it"),
     ):
         if bad.any():
             raise InputError(path, reason, f"line {places[int(np.argmax(bad))]}")
+
+
+def _bend(value: NDArray[np.float64], days: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Change of the slope at every row, per day; at the ends that of the neighbour is the only one."""
+    if days.size < 2:
+        return np.zeros(value.size)
+    bend = np.abs(np.diff(np.diff(value) / days)) / ((days[1:] + days[:-1]) / 2.0)
+    return np.concatenate([[0.0], bend, [0.0]])
 
 
 def write_eop(path: str | Path, eop: Eop) -> None:

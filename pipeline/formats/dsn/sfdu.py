@@ -19,6 +19,8 @@ from pipeline.errors import InputError
 
 LABEL = 20
 _BLOCK = 1 << 24  # bytes searched in one go
+_BEGIN = b"NJPL2I"
+_LONGER = "the unit goes on beyond its length: bytes in it stand twice, or are foreign"
 OnDamage = Literal["raise", "skip"]
 
 
@@ -109,7 +111,7 @@ def _sizes(buffer: NDArray[np.uint8], offset: NDArray[np.int64]) -> NDArray[np.i
 def _equal(buffer: NDArray[np.uint8], descriptions: Collection[bytes], longest: int) -> NDArray[np.int64] | None:
     """Return the offsets of the units if the file is nothing but units of one label, else None."""
     first = bytes(buffer[:LABEL])
-    if len(first) < LABEL or first[:6] != b"NJPL2I" or first[8:12] not in descriptions:
+    if len(first) < LABEL or first[:6] != _BEGIN or first[8:12] not in descriptions:
         return None
     size = int.from_bytes(first[12:], "big") + LABEL
     if size > longest or len(buffer) % size:
@@ -125,7 +127,7 @@ def _labelled(buffer: NDArray[np.uint8], descriptions: Collection[bytes]) -> NDA
     for start in range(0, len(buffer) - LABEL + 1, _BLOCK):
         block = buffer[start : start + _BLOCK + LABEL - 1]
         place = np.flatnonzero(block[: len(block) - LABEL + 1] == ord("N"))
-        for k, letter in enumerate(b"NJPL2I"):
+        for k, letter in enumerate(_BEGIN):
             place = place[block[place + k] == letter]
         text = sliding_window_view(block, 4)[place + 8].view("S4")
         found.append(start + place[np.isin(text[:, 0], list(descriptions))])
@@ -146,13 +148,34 @@ def _resolve(index: SfduIndex, longest: int, on_damage: OnDamage) -> None:
     outside = np.cumsum(step)[:-1] == 0
     offset, size = index.offset[outside], index.size[outside]
     fits = (size <= longest) & (offset + size <= np.append(offset[1:], total))
-    cut = set(offset[~fits].tolist())
+    longer = _longer(index.buffer, offset, size, fits)
+    cut, kept = set(offset[~fits].tolist()), fits & ~longer
+    index.damage += [Damage(o, s, _LONGER) for o, s in zip(*(v[longer].tolist() for v in (offset, size)), strict=True)]
     index.offset, index.size = offset[fits], size[fits]
     begin, until = np.append(0, index.offset + index.size), np.append(index.offset, total)
     for k in np.flatnonzero(until > begin):
         start = int(begin[k])
         reason = "the unit is cut short, or its length is wrong" if start in cut else "no SFDU label where one is due"
         index.damage.append(Damage(start, int(until[k]) - start, reason))
+    index.offset, index.size = offset[kept], size[kept]
+    index.damage.sort(key=lambda d: d.offset)
     if index.damage and on_damage == "raise":
         first = index.damage[0]
         raise InputError(index.path, f"{first.reason} ({first.size} bytes)", f"byte {first.offset}")
+
+
+def _longer(
+    buffer: NDArray[np.uint8], offset: NDArray[np.int64], size: NDArray[np.int64], fits: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Return which units go on beyond their length: bytes stand twice in them, and those after are shifted.
+
+    What follows such a unit is neither the beginning of a label nor as long as units whose labels are lost.
+    """
+    end = offset + size
+    until = np.append(offset[1:], len(buffer))
+    over = fits & (until > end)
+    sizes = np.unique(size[fits])
+    for k in np.flatnonzero(over):
+        begun = bytes(buffer[end[k] : min(end[k] + len(_BEGIN), until[k])])
+        over[k] = not _BEGIN.startswith(begun) and ((until[k] - end[k]) % sizes != 0).all()
+    return over

@@ -59,6 +59,8 @@ REFUSED = {
     "UT1 in ms": (TEXT.replace("36.2210", "36221.0"), "line 6", "more than 1 s from UTC"),
     "UT1 a digit off": (TEXT.replace("36.2210", "36.3210"), "line 6", "more than the Earth can"),
     "pole a digit off": (TEXT.replace("414.8", "474.8"), "line 6", "more than the Earth can"),
+    "pole 8 mas off": (TEXT.replace("229.0", "237.0"), "line 5", "not on the curve"),
+    "UT1 2 ms off": (TEXT.replace("36.2203", "36.2223"), "line 5", "not on the curve"),
     "nutation": (TEXT.replace("-103.2", "-1032e3"), "line 4", "more than 1 arcsecond"),
     "day of no calendar": (TEXT.replace("57628.0", "1e308"), "line 6", "1958 to 2199"),
     "cut": (TEXT[:-8], "line 6", "no end of line"),

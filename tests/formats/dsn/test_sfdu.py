@@ -50,3 +50,17 @@ def test_a_length_beyond_the_format_is_refused_even_if_it_meets_the_end(tmp_path
     assert len(places(unit(b"ab") + swallowing, tmp_path, longest=2000)) == 2
     with pytest.raises(InputError, match="its length is wrong"):
         places(unit(bytes(1500)), tmp_path, longest=1000)
+
+
+def test_a_unit_that_goes_on_beyond_its_length_is_not_whole(tmp_path: Path) -> None:
+    """Bytes that stand twice in it shift those after; a lost label behind it does not."""
+    one = unit(bytes(range(60)))
+    longer = one[:50] + one[40:]
+    assert places(one + longer + one, tmp_path, skip=True) == [(0, 80), (170, 80)]
+    assert places(one + longer, tmp_path, skip=True) == [(0, 80)]
+    with pytest.raises(InputError, match="byte 80: the unit goes on beyond its length"):
+        places(one + longer + one, tmp_path)
+    lost = b"X" + one[1:]
+    assert places(one + lost + one, tmp_path, skip=True) == [(0, 80), (160, 80)]
+    assert places(one + one[:11], tmp_path, skip=True) == [(0, 80)]
+    assert places(one + lost + lost + one + b"NJPL2I00C1", tmp_path, skip=True) == [(0, 80), (240, 80)]
