@@ -54,8 +54,12 @@ class Rays:
     moved: tuple[Array, ...]
 
 
-def rays(beam: Table) -> Rays:
+def rays(beam: Table, finer: int = 1) -> Rays:
     """Quadrature over the sphere: Gauss-Legendre in the angle from the boresight, even in azimuth.
+
+    Parameters
+    ----------
+    finer : times as many nodes in each panel, and times as many rays on a ring.
 
     Raises
     ------
@@ -65,7 +69,8 @@ def rays(beam: Table) -> Rays:
     if not (beam["half_power_width"].value > NARROWEST).all() or not (np.diff(beam["angle"].value) > 0.0).all():
         raise CalibrationError(f"table mwr.beam: widths above {NARROWEST:g} degrees, ascending angles are expected")
     theta, solid, azimuth = [], [], []
-    for number, (low, high, nodes, around) in enumerate(PANELS):
+    for number, (low, high, few, sparse) in enumerate(PANELS):
+        nodes, around = finer * few, finer * sparse
         x, w = np.polynomial.legendre.leggauss(nodes)
         at = np.radians((high - low) / 2.0 * x + (high + low) / 2.0)
         weight = np.radians((high - low) / 2.0) * w * np.sin(at) * 2.0 * np.pi / around
