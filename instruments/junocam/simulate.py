@@ -181,7 +181,7 @@ class Sky:
 def exposed(
     shot: Shot, label: ImageLabel, scene: Scene, camera: Camera, known: dict[str, Table], every: int = 1
 ) -> tuple[Sky, Floats]:
-    """Radiance along the lines of sight of all framelets, and electrons expected from it; `every`: lines and samples."""
+    """Radiance along the lines of sight of all framelets, and electrons expected from it; of each `every`-th line."""
     frames = np.repeat(np.arange(shot.frames), len(shot.filters))
     et = camera.epochs(label.start, frames, label.interframe, label.exposure, "middle")
     line, sample = np.arange(0, LINES, every)[:, None], np.arange(0, SAMPLES, every)
