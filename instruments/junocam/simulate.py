@@ -103,6 +103,8 @@ def simulate(scene: Scene, raw_folder: Path, scale: Literal["demo", "full"], rng
     known = truth_tables(scene.pass_.et)
     for number, wanted in enumerate(DEMO if scale == "demo" else FULL_PLAN, 1):
         shot = metered(wanted, number, scene, known)
+        if shot is None:
+            continue
         camera = Camera.from_table(known["camera"], stages=shot.stages)
         label = label_of(shot, number, scene, camera)
         sky, electrons = exposed(shot, label, scene, camera, known)
@@ -116,13 +118,18 @@ def truth_tables(et: float) -> dict[str, Table]:
     return tables_at("junocam", NAMES, et)
 
 
-def metered(shot: Shot, number: int, scene: Scene, known: dict[str, Table]) -> Shot:
-    """A shot with no more stages of the TDI than the light of the pass allows: from dusk to noon it is thirty times."""
+def metered(shot: Shot, number: int, scene: Scene, known: dict[str, Table]) -> Shot | None:
+    """A shot with no more stages of the TDI than the light allows, thirty times as much at noon as at dusk.
+
+    None over the night side: nothing is seen there, and no image is taken.
+    """
     camera = Camera.from_table(known["camera"], stages=shot.stages)
     _, electrons = exposed(shot, label_of(shot, number, scene, camera), scene, camera, known, every=METER)
     gain = float(known["detector"]["gain"].value)
     lit = electrons[electrons > gain]
-    bright = float(np.quantile(lit, METERED)) if lit.size else 0.0
+    if not lit.size:
+        return None
+    bright = float(np.quantile(lit, METERED))
     fit = shot.stages if bright <= BEND * gain else max(int(shot.stages * BEND * gain / bright), 1)
     return replace(shot, stages=fit)
 

@@ -40,3 +40,10 @@ def test_images_of_the_day_side_are_not_overexposed(
     seen = np.isfinite(truth.dataset["radiance"].values)
     saturated = (product["quality"].values & int(Quality.SATURATED)) != 0
     assert saturated[seen].mean() < 0.1
+
+
+def test_no_image_is_taken_of_the_night_side() -> None:
+    """At closest approach of PJ62 all in the field is dark: an image of zeros, of which nothing can be judged."""
+    number, shot = next((n, s) for n, s in enumerate(simulate.DEMO, 1) if s.cut)
+    scene = make_scene(62, scale="demo", seed=0)
+    assert simulate.metered(shot, number, scene, simulate.truth_tables(scene.pass_.et)) is None
