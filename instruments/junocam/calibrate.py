@@ -35,7 +35,7 @@ SAID = {
 }
 
 
-@step(produces="junocam.radiance", over="segment", version=1)
+@step(produces="junocam.radiance", over="segment", version=2)
 def radiance_from_edr(
     raw: Annotated[xr.Dataset, Raw("junocam.edr")],
     companding: Table,
@@ -62,7 +62,7 @@ def radiance_from_edr(
     return radiance(raw, decoded, tables, throughput_correction)
 
 
-@step(produces="junocam.radiance", over="segment", version=1)
+@step(produces="junocam.radiance", over="segment", version=2)
 def radiance_from_imageset(
     raw: Annotated[xr.Dataset, Raw("junocam.imageset")],
     companding: Table,
@@ -83,7 +83,7 @@ def radiance_from_imageset(
     )  # fmt: skip
 
 
-@step(produces="junocam.radiance", over="segment", version=1)
+@step(produces="junocam.radiance", over="segment", version=2)
 def radiance_from_rdr(
     raw: Annotated[xr.Dataset, Raw("junocam.rdr")],
     companding: Table,

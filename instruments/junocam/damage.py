@@ -22,6 +22,8 @@ Floats = NDArray[np.float64]
 LIT, HIT, CORRUPT = 6.0, 7.0, 8.0
 # Sides of the square of zeros that is no accident of the noise, and share of lit samples around lost ones.
 SOLID, ENCLOSED = 5, 0.5
+# Share of short edges (less than a side of that square) by which the limb is told from the straight edges of lost data.
+STEPS = 0.25
 
 
 def lost(values: Values, lit: int) -> Mask:
@@ -29,6 +31,8 @@ def lost(values: Values, lit: int) -> Mask:
 
     Solid areas of zeros that end in lit samples for the most part, and framelets of nothing but zeros: the noise of
     dark sky leaves no framelet without a count. An area reaching from the planet far into the sky is not recognised.
+    Sky that was rounded to zero (wide bins, smoothed in transmission) reaches the rim and ends at the limb, in steps
+    of single samples, unlike lost blocks and lines.
 
     Parameters
     ----------
@@ -45,12 +49,17 @@ def lost(values: Values, lit: int) -> Mask:
     area, number = ndimage.label(solid)
     if number == 0:
         return solid
-    around, bright = np.zeros(number + 1), np.zeros(number + 1)
-    for inner, outer in _neighbours(area):
+    around, bright, edges, steps = (np.zeros(number + 1) for _ in range(4))
+    for axis, inner, outer in _neighbours(area):
         edge = (area[inner] > 0) & ~solid[outer]
-        around += np.bincount(area[inner][edge], minlength=number + 1)
+        of = area[inner][edge]
+        around += np.bincount(of, minlength=number + 1)
         bright += np.bincount(area[inner][edge & (values[outer] >= lit)], minlength=number + 1)
-    gone = (around > 0) & (bright >= ENCLOSED * around)
+        (same, _), length = np.unique(np.stack([of, np.nonzero(edge)[axis]]), axis=1, return_counts=True)
+        edges += np.bincount(same, minlength=number + 1)
+        steps += np.bincount(same[length < SOLID], minlength=number + 1)
+    at_rim = np.isin(np.arange(number + 1), np.concatenate([area[0], area[-1], area[:, 0], area[:, -1]]))
+    gone = (around > 0) & (bright >= ENCLOSED * around) & (~at_rim | (steps <= STEPS * edges))
     gone[0] = False
     return np.asarray(gone[area])
 
@@ -65,11 +74,15 @@ def _in_square(mask: Mask, combine: np.ufunc, *, beyond: bool) -> Mask:
     return mask
 
 
-def _neighbours(array: Values) -> list[tuple[tuple[slice, slice], tuple[slice, slice]]]:
-    """Samples and their neighbours in the four directions, as pairs of slices."""
+def _neighbours(array: Values) -> list[tuple[int, tuple[slice, slice], tuple[slice, slice]]]:
+    """Samples and their neighbours in the four directions: the axis across and a pair of slices."""
     everything, first, last = slice(None), slice(None, -1), slice(1, None)
-    rows, columns = ((first, everything), (last, everything)), ((everything, first), (everything, last))
-    return [rows, rows[::-1], columns, columns[::-1]]
+    return [
+        (0, (first, everything), (last, everything)),
+        (0, (last, everything), (first, everything)),
+        (1, (everything, first), (everything, last)),
+        (1, (everything, last), (everything, first)),
+    ]
 
 
 def hits(values: Values, limit: Values) -> Mask:

@@ -8,7 +8,7 @@ Values of the calibration tables are the truth of the instrument.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -46,6 +46,8 @@ VOLUME = "JNOJNC_0001"
 BIAS, TOP = 118.0, 4095.0
 # Where the full well bends the response, DN, and where it ends.
 BEND, FULL = 1872.0, 2450.0
+# Share of what is lit that the exposure keeps below the bend, and every how many lines and samples it is metered.
+METERED, METER = 0.9, 16
 # Particles that hit a sample, and electrons they leave: at least and on average above that.
 HITS, LEAST, MORE = 2e-5, 8000.0, 8000.0
 # How many samples a lost piece is high and wide, blocks of 16.
@@ -60,6 +62,7 @@ class Shot:
     ----------
     after : seconds from closest approach at which it is wanted; the spin decides when Jupiter is in view.
     letter : of the filters in the name.
+    stages : of the TDI, at the most: where it is brighter fewer are taken.
     cut : lines missing at its end.
     damaged : whether a piece of it is lost on the way.
     """
@@ -98,7 +101,10 @@ def simulate(scene: Scene, raw_folder: Path, scale: Literal["demo", "full"], rng
     Particles hit, the full well bends the response, of some images a piece or the end is lost.
     """
     known = truth_tables(scene.pass_.et)
-    for number, shot in enumerate(DEMO if scale == "demo" else FULL_PLAN, 1):
+    for number, wanted in enumerate(DEMO if scale == "demo" else FULL_PLAN, 1):
+        shot = metered(wanted, number, scene, known)
+        if shot is None:
+            continue
         camera = Camera.from_table(known["camera"], stages=shot.stages)
         label = label_of(shot, number, scene, camera)
         sky, electrons = exposed(shot, label, scene, camera, known)
@@ -110,6 +116,22 @@ def simulate(scene: Scene, raw_folder: Path, scale: Literal["demo", "full"], rng
 def truth_tables(et: float) -> dict[str, Table]:
     """The tables that hold at closest approach."""
     return tables_at("junocam", NAMES, et)
+
+
+def metered(shot: Shot, number: int, scene: Scene, known: dict[str, Table]) -> Shot | None:
+    """A shot with no more stages of the TDI than the light allows, thirty times as much at noon as at dusk.
+
+    None over the night side: nothing is seen there, and no image is taken.
+    """
+    camera = Camera.from_table(known["camera"], stages=shot.stages)
+    _, electrons = exposed(shot, label_of(shot, number, scene, camera), scene, camera, known, every=METER)
+    gain = float(known["detector"]["gain"].value)
+    lit = electrons[electrons > gain]
+    if not lit.size:
+        return None
+    bright = float(np.quantile(lit, METERED))
+    fit = shot.stages if bright <= BEND * gain else max(int(shot.stages * BEND * gain / bright), 1)
+    return replace(shot, stages=fit)
 
 
 def label_of(shot: Shot, number: int, scene: Scene, camera: Camera) -> ImageLabel:
@@ -163,12 +185,14 @@ class Sky:
     i_over_f: Floats
 
 
-def exposed(shot: Shot, label: ImageLabel, scene: Scene, camera: Camera, known: dict[str, Table]) -> tuple[Sky, Floats]:
-    """Radiance along the lines of sight of all framelets, and electrons expected from it."""
+def exposed(
+    shot: Shot, label: ImageLabel, scene: Scene, camera: Camera, known: dict[str, Table], every: int = 1
+) -> tuple[Sky, Floats]:
+    """Radiance along the lines of sight of all framelets, and electrons expected from it; of each `every`-th line."""
     frames = np.repeat(np.arange(shot.frames), len(shot.filters))
     et = camera.epochs(label.start, frames, label.interframe, label.exposure, "middle")
-    line, sample = np.arange(LINES)[:, None], np.arange(SAMPLES)
-    reflectance = np.empty((et.size, LINES, SAMPLES))
+    line, sample = np.arange(0, LINES, every)[:, None], np.arange(0, SAMPLES, every)
+    reflectance = np.empty((et.size, line.size, sample.size))
     radiance, electrons = np.empty_like(reflectance), np.empty_like(reflectance)
     for k, when in enumerate(et):
         name = shot.filters[k % len(shot.filters)]

@@ -217,7 +217,7 @@ def darkness_for(dark: xr.Dataset | None, shot: Shot) -> Darkness | None:
     return Darkness(level, np.where(np.isfinite(level), number, 0.0), own, (dark["quality"].values[k] & HOT.mask) != 0)
 
 
-@step(produces="sru.image", over="unit", version=2)
+@step(produces="sru.image", over="unit", version=3)
 def image(
     raw: Annotated[xr.Dataset, Raw("sru.edr")],
     dark: Annotated[xr.Dataset | None, Product("sru.dark")],
@@ -346,8 +346,7 @@ def find_hits(value: Floats, view: Seen, darkness: Darkness | None, per_dn: floa
 
     The noise is that of the sky without hits, so it is found twice.
     """
-    good = view.valid & ~view.saturated
-    background = local_background(value, good)
+    background = local_background(value, view.valid)  # saturated pixels are bright: what is beside them is no hit
     above = value - background
     hot = darkness.hot if darkness else np.zeros(value.shape, bool)
     sky = view.sky & ~hot

@@ -29,6 +29,8 @@ OUTLIER = 5.0  # sigmas
 NEAR, FAR = 2.0, 5.0
 # Magnitudes by which a neighbour may be fainter to disturb, and pixels about the star in which it does.
 DISTURBING, BESIDE = 3.0, 9.0
+# Pixels beyond the box from which a star's light reaches into it.
+BLUR = 4.0
 # Pixels about the middle whose misfit is judged: a particle's charge there is not told from the star's light.
 INNER = 3.5
 # Error of the shape of a star's image, a part of its light; misfit per degree of freedom that is not believed; share of
@@ -51,7 +53,7 @@ class Fit:
     lost: Floats
 
 
-@step(produces="sru.stars", over="unit", version=1)
+@step(produces="sru.stars", over="unit", version=2)
 def stars(
     image: Annotated[xr.Dataset, Product("sru.image")],
     geometry: Geometry,
@@ -86,8 +88,10 @@ def stars(
     core = (image["quality"].values & np.uint32(CORE.mask)) != 0
     density = clusters(core)[1] / max(int(np.isfinite(per_second).sum()), 1)
     quality |= np.uint32(CROWDED.mask * (density * np.pi * INNER**2 > UNNOTICED))
-    fit = fit_stars(tracks, rate, noise, psf, tdi=shot.tdi)
-    wider = fit_stars(tracks, rate, noise, psf + float(photometry["psf"].sigma), tdi=shot.tdi)
+    fit, wider = (
+        fit_stars(tracks, found, rate, noise, seconds, width, tdi=shot.tdi)
+        for width in (psf, psf + float(photometry["psf"].sigma))
+    )
     quality |= flag(fit.lost > LOST_LIGHT, Quality.MISSING)
     quality |= flag(fit.chi2 > MISFIT, Quality.SUSPECT)
     reasons = OCCULTED.mask | SMEARED.mask | FAINT.mask
@@ -117,14 +121,18 @@ def circumstances(tracks: Tracks, planet: NDArray[np.bool_], detectable: float) 
 # Fit
 
 
-def fit_stars(tracks: Tracks, rate: Floats, noise: Floats, psf: float, *, tdi: bool) -> Fit:
+def fit_stars(
+    tracks: Tracks, field: Tracks, rate: Floats, noise: Floats, seconds: Floats, psf: float, *, tdi: bool
+) -> Fit:
     """Shift, brightness and background of each star by least squares (Gauss-Newton).
 
     Parameters
     ----------
+    field : all stars: what a neighbour leaves in the box goes with the star's light as the catalogue says.
     rate : electrons per second (512, 512), NaN where not usable. With TDI rows close to the first have exposures of
         their own, so it is rates that are fitted.
     noise : electrons per second, one sigma of a dark pixel of each row (512).
+    seconds : exposure of each row (512).
     psf : one sigma of a star's image, pixels. With TDI a row more is taken by the steps of the charge: a variance 1/12.
     """
     offsets = np.arange(-HALF, HALF + 1)
@@ -135,9 +143,19 @@ def fit_stars(tracks: Tracks, rate: Floats, noise: Floats, psf: float, *, tdi: b
     use = np.isfinite(data)
     value = np.where(use, data, 0.0)
     sigma = (np.sqrt(psf**2 + (1.0 / 12.0 if tdi else 0.0)), psf)
+    exposures = seconds[r0[:, None] + offsets]
+    ways = ways_by_row(tracks, r0, c0, exposures)
+    of, other = np.nonzero(
+        (np.maximum(*(np.abs(a[:, None] - b) for a, b in ((r0, field.row), (c0, field.column)))) < HALF + BLUR)
+        & (tracks.index[:, None] != field.index)
+    )
+    beside = ways_by_row(field.take(other), r0[of], c0[of], exposures[of])
+    fainter = 10.0 ** (0.4 * (tracks.magnitude[of] - field.magnitude[other]))[:, None, None]
     shift, flux, level = np.zeros((len(r0), 2)), np.zeros(len(r0)), np.zeros(len(r0))
     for iteration in range(ITERATIONS):
-        shape, by_row, by_column = profile(tracks, r0, c0, shift, sigma)
+        shape, by_row, by_column = profile(ways, shift, sigma)
+        for part, more in zip((shape, by_row, by_column), profile(beside, shift[of], sigma), strict=True):
+            np.add.at(part, of, fainter * more)
         variance = floor + np.maximum(flux, 0.0)[:, None, None] * shape
         if iteration == ITERATIONS // 2:
             misfit = value - flux[:, None, None] * shape - level[:, None, None]
@@ -157,20 +175,36 @@ def fit_stars(tracks: Tracks, rate: Floats, noise: Floats, psf: float, *, tdi: b
     return Fit(shift, flux, covariance[:, :3, :3], chi2, lost)
 
 
-def profile(
-    tracks: Tracks, r0: NDArray[np.intp], c0: NDArray[np.intp], shift: Floats, sigma: tuple[float, float]
-) -> tuple[Floats, Floats, Floats]:
+def ways_by_row(tracks: Tracks, r0: NDArray[np.intp], c0: NDArray[np.intp], seconds: Floats) -> tuple[Floats, Floats]:
+    """Rows and columns from the middle of the box, as each of its rows sees the star: (n, 13, node).
+
+    With TDI the first rows of an image are shifted out one after the other: where a star drifts over the charge, each
+    of them has its mean place over an exposure of its own. Ways are nearly straight over that difference.
+
+    Parameters
+    ----------
+    seconds : exposure of the rows of the box (n, 13).
+    """
+    nodes = tracks.rows.shape[1]
+    later = (seconds / tracks.seconds[:, None] - 1.0)[:, :, None] * (np.arange(nodes) + 0.5)
+    rows, columns = (
+        (place - whole[:, None])[:, None, :] + later * np.gradient(place, axis=1)[:, None, :]
+        for place, whole in ((tracks.rows, r0), (tracks.columns, c0))
+    )
+    return rows, columns
+
+
+def profile(ways: tuple[Floats, Floats], shift: Floats, sigma: tuple[float, float]) -> tuple[Floats, Floats, Floats]:
     """Share of a star's light in each pixel, and its derivatives by row and column, (n, 13, 13)."""
     edges = np.arange(-HALF, HALF + 2) - 0.5
+    # Of each row of the box its own two edges; of its columns all.
+    beside = (np.stack([edges[:-1], edges[1:]], axis=1)[:, None, :], edges)
     parts = []
-    for place, whole, move, s in zip((tracks.rows, tracks.columns), (r0, c0), shift.T, sigma, strict=True):
-        x = (edges - (place - whole[:, None] + move[:, None])[..., None]) / s
+    for way, edge, move, s in zip(ways, beside, shift.T, sigma, strict=True):
+        x = (edge - (way + move[:, None, None])[..., None]) / s
         parts.append((np.diff(ndtr(x), axis=-1), -np.diff(np.exp(-0.5 * x**2), axis=-1) / (s * np.sqrt(2.0 * np.pi))))
     (row, row_slope), (column, column_slope) = parts
-    nodes = tracks.rows.shape[1]
-    return tuple(
-        np.einsum("nkr,nkc->nrc", a, b) / nodes for a, b in ((row, column), (row_slope, column), (row, column_slope))
-    )
+    return tuple((a * b).mean(axis=2) for a, b in ((row, column), (row_slope, column), (row, column_slope)))
 
 
 def _solve(columns: list[Floats], misfit: Floats, variance: Floats, use: NDArray[np.bool_]) -> tuple[Floats, Floats]:

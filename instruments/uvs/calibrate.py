@@ -34,7 +34,7 @@ CHUNK = 100_000
 RawEvents = Annotated[xr.Dataset, Raw("uvs.edr")]
 
 
-@step(produces="uvs.photons", over="segment", halo=HALO, version=1)
+@step(produces="uvs.photons", over="segment", halo=HALO, version=2)
 def photons(
     raw: RawEvents,
     geometry: Geometry,
@@ -188,7 +188,7 @@ def _surface(geometry: Geometry, et: Array, mirror: Array, along: Array, tables:
     return pointing.points(geometry, et, pointing.directions(mirror, along, turn))
 
 
-@step(produces="uvs.rates", over="segment", halo=HALO, version=1)
+@step(produces="uvs.rates", over="segment", halo=HALO, version=2)
 def rates(
     raw: RawEvents,
     detector_: Annotated[Table, TableOf("uvs.detector")],

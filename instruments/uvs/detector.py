@@ -153,17 +153,24 @@ def _timeline(raw: xr.Dataset) -> Timeline:
     return Timeline(first, time, count, place // FINE, good)
 
 
+def live_share(rate: Array, tau: Array | float, pair: float) -> tuple[Array, Array]:
+    """Events that arrive per second, and the share of them that is recorded where it fell, at a rate recorded.
+
+    The electronics wait for the next event from the end of a dead time on, merged or not. Its place is right only if no
+    other pulse follows within `pair`; if one comes before it within that, that one is recorded.
+    """
+    electronic = np.maximum(1.0 - rate * tau, LEAST_LIVE)
+    arriving = rate / electronic
+    return arriving, electronic * np.exp(-arriving * pair)
+
+
 def observe(raw: xr.Dataset, tables: Tables, dead_time: DeadTime) -> tuple[State, Events]:
     """State and events of raw data."""
     line = _timeline(raw)
     tau, tau_sigma, from_table = _dead_time(raw, line, tables, dead_time)
     rate = np.divide(line.count, line.time, out=np.zeros(len(line.time)), where=line.time > 0)
-    electronic = np.maximum(1.0 - rate * tau, LEAST_LIVE)
-    pair = tables.number("dead_time", "pair_resolution")
-    # The electronics wait for the next event from the end of a dead time on, merged or not. A place is right only if no
-    # other pulse came near.
-    arriving = rate / electronic
-    live = line.mean(electronic * np.exp(-2.0 * arriving * pair))
+    arriving, share = live_share(rate, tau, tables.number("dead_time", "pair_resolution"))
+    live = line.mean(share)
     x, y, place_sigma, unplaced, stim = places.places(raw, tables)
     low, high = tables.pulse_height["window"].value
     window = (raw["pulse_height"].values >= low) & (raw["pulse_height"].values < high)

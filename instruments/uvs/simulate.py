@@ -209,7 +209,8 @@ def _expectation(
     )
     arriving = rate.sum(axis=(1, 2)) * counted / optics.inside + rays * above + 2.0 * known["detector"]["stim_rate"]
     pair = float(known["dead_time"]["pair_resolution"])
-    live = np.exp(-2.0 * arriving * pair) / (1.0 + arriving * known["dead_time"]["tau"])
+    # Of events that are recorded, which none precedes within the pair's time, those that none follows.
+    live = np.exp(-arriving * pair) / (1.0 + arriving * known["dead_time"]["tau"])
     open_time = exposure * live
     counts = np.zeros((len(rate) // FINE_TIME, len(SECTIONS), SLIT_BINS, len(COMPONENTS)))
     for s in range(len(SECTIONS)):

@@ -70,7 +70,7 @@ def look(raw: xr.Dataset, geometry: Geometry, state: State, tables: Tables) -> S
     return Sky(surface, known, (state.exposure * state.live)[:, None] * slit.solid)
 
 
-@step(produces="uvs.spectra", over="segment", halo=SPIN_HALO, version=1)
+@step(produces="uvs.spectra", over="segment", halo=SPIN_HALO, version=2)
 def spectra(
     raw: RawEvents,
     geometry: Geometry,
@@ -209,7 +209,7 @@ def _systematic_loss(state: State, tables: Tables) -> Array:
     tau = np.where(state.from_table, float(tables.dead_time["tau"].sigma), 0.0)
     pair = float(tables.dead_time["pair_resolution"].sigma)
     merged = state.arriving * float(tables.dead_time["pair_resolution"].value)
-    return np.sqrt((state.recorded * tau * state.gain) ** 2 + (2.0 * state.arriving * pair) ** 2 + merged**2)
+    return np.sqrt((state.recorded * tau * state.gain) ** 2 + (state.arriving * pair) ** 2 + merged**2)
 
 
 def _sag_error(factor: Array, tables: Tables) -> Array:
@@ -227,7 +227,7 @@ def _expected(counts: Array, rays: Array) -> Array:
     return np.maximum(np.where(counts >= MANY, counts, smooth), np.maximum(rays, LEAST))
 
 
-@step(produces="uvs.swath", over="segment", halo=HALO, version=1)
+@step(produces="uvs.swath", over="segment", halo=HALO, version=2)
 def swath(
     raw: RawEvents,
     geometry: Geometry,

@@ -56,6 +56,17 @@ def test_sky_smoothed_to_zero_is_not_lost(planet: NDArray[np.uint8]) -> None:
     assert not damage.lost(planet, LIT).any()
 
 
+@pytest.mark.parametrize("slope", [0.01, 0.05, 0.4, 3.0])
+def test_sky_within_the_first_bin_is_not_lost(slope: float) -> None:
+    """Companded linearly, in bins wider than the noise, sky is nothing but zeros up to the limb; PJ33, image 4."""
+    line, sample = np.mgrid[0:128, 0:1608]
+    sky = sample < 350 + slope * line
+    codes = np.where(sky, 0, 40).astype(np.uint8)
+    assert not damage.lost(codes, 2).any()
+    codes[96:, 1008:1216] = 0  # what is lost at the rim beside it still is
+    np.testing.assert_array_equal(damage.lost(codes, 2), (codes == 0) & ~sky)
+
+
 def test_a_framelet_of_zeros_is_lost() -> None:
     assert damage.lost(np.zeros((128, 1608), np.uint8), LIT).all()
     assert not damage.lost(noisy(np.zeros((128, 1608))), LIT).any()

@@ -152,3 +152,18 @@ def test_targets_keep_away_from_the_limb() -> None:
     assert kinds[:, 2].tolist() == [SKY, SKY, LIMB, LIMB, JUPITER, JUPITER]
     unknown = seen(hit, np.zeros(hit.shape, bool))
     assert (unknown == LIMB).all()
+
+
+def test_the_live_share_is_that_of_single_events_at_high_rates() -> None:
+    """As at PJ12: half of the events are lost, and of what is recorded 1 % merged; drawn event by event."""
+    arriving, tau, pair, duration = 2e5, 6e-6, 5e-8, 3.0
+    rng = np.random.default_rng(12)
+    time = np.sort(rng.random(rng.poisson(arriving * duration)) * duration)
+    head = np.append(True, np.diff(time) >= pair)
+    single = (head & np.append(head[1:], True))[head]
+    recorded = forward.survivors(time[head], tau)
+    rate = np.array([np.count_nonzero(recorded) / duration])
+    estimated, share = detector.live_share(rate, tau, pair)
+    assert estimated[0] == pytest.approx(arriving, rel=0.01)
+    true = np.count_nonzero(recorded & single) / len(time)
+    assert share[0] == pytest.approx(true, rel=0.004)
