@@ -38,11 +38,12 @@ import xarray as xr
 from pipeline import registry
 from pipeline.clock import Sclk
 from pipeline.dataset import netcdf
-from pipeline.errors import InputError, PerijoveError
+from pipeline.errors import CalibrationError, InputError
 from pipeline.instrument import Granule, Instrument
 from pipeline.runs.discover import discover
-from pipeline.runs.execute import InProcess, compute_segment, jobs_of
+from pipeline.runs.execute import InProcess, compute_segment, finish_product, jobs_of
 from pipeline.runs.granules import Opener
+from pipeline.runs.plan import Planned
 from pipeline.runs.run import Request, carry_out, prepare, with_executor
 from pipeline.runs.store import Store
 from pipeline.scene.simulate import simulate_pass
@@ -87,8 +88,10 @@ class Fuzzer:
         made = {p["type"]: Path(p["path"]) for p in record["products"] if p["status"] in ("made", "kept")}
         self.given = {t: p for t, p in made.items() if t in _needed(self.instrument)}
         opener = Opener(Store(folder / "store"), Sclk.default())
-        self.granules = discover(self.raw, [self.instrument], PASS, opener).granules
-        owned = {f for g in self.granules for f in g.files.values()}
+        found = discover(self.raw, [self.instrument], PASS, opener).granules
+        read = {s.raw for p in self.instrument.products for s in self.instrument.steps_for(p.name)}
+        self.granules = [g for g in found if g.format in read]
+        owned = {f for g in found for f in g.files.values()}
         self.loose = [f for f in sorted(self.raw.rglob("*")) if f.is_file() and f not in owned]
 
     def tries(self, seeds: range) -> Iterator[Try]:
@@ -175,12 +178,21 @@ class Fuzzer:
         if not plan.to_make():
             raise InputError(raw, blocked or "nothing to make")
         made: dict[str, list[Path]] = {}
+        needed = {path for p in plan.to_make() for path in _inputs(p)}
         for planned in plan.to_make():
-            jobs = jobs_of(planned, plan, session.store)
-            chosen = jobs if segments is None else [jobs[0], *jobs[1:][-(segments - 1) :]]
-            done = [compute_segment(job).path for job in chosen]
-            made.setdefault(planned.product.name, []).extend(path for path in done if path)
+            jobs, name = jobs_of(planned, plan, session.store), planned.product.name
+            if segments is not None and planned.path not in needed:
+                jobs = [jobs[0], *jobs[1:][-(segments - 1) :]]
+            done = [path for job in jobs if (path := compute_segment(job).path)]
+            if planned.path in needed and done:
+                finish_product(planned.path, done, name, {})
+            made.setdefault(name, []).extend(done)
         return made
+
+
+def _inputs(planned: Planned) -> list[Path]:
+    inputs = [x for x in planned.inputs.values() if x]
+    return [one.path for x in inputs for one in (x.values() if isinstance(x, dict) else (x,))]
 
 
 def _needed(instrument: Instrument) -> set[str]:
@@ -227,7 +239,7 @@ def _in_child(work: Callable[[], list[str]], writing: int) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY_MB * 2**20,) * 2)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         outcome, said = "product", work()
-    except PerijoveError as error:
+    except (InputError, CalibrationError) as error:
         outcome, said = "refused", str(error)[:3000]
     except MemoryError as error:
         outcome, said = "memory", f"{error} {traceback.format_exc(limit=-4)}"

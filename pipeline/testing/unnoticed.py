@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
 from pipeline.dataset.schema import Schema, Variable
 from pipeline.dataset.uncertainty import COMPONENTS, sigma
-from pipeline.testing.samples import nearest, samples_of
+from pipeline.testing.samples import samples_of
 
 SIGMAS = 3.0
 # Seconds within which records are the same one.
 SAME = 1e-3
+# Variables that tell records of one time apart.
+KINDS = ("species", "unit")
 
 
 def unnoticed(product: xr.Dataset, sound: xr.Dataset, schema: Schema) -> list[str]:
@@ -31,9 +34,8 @@ def unnoticed(product: xr.Dataset, sound: xr.Dataset, schema: Schema) -> list[st
     """
     found = []
     if schema.index and schema.index in product["et"].dims:
-        et, own = (np.asarray(d["et"].values, np.float64) for d in (sound, product))
-        pairs, _ = nearest(et, own)
-        there = np.abs(et[pairs] - own) < SAME if et.size else np.zeros(own.size, bool)
+        pairs, there = _paired(sound, product, schema)
+        own = product["et"].values
         if strange := int((_trusted(product, schema) & ~there).sum()):
             found.append(f"{strange} of {own.size} records at other times")
         product, sound = product.isel({schema.index: there}), sound.isel({schema.index: pairs[there]})
@@ -41,6 +43,21 @@ def unnoticed(product: xr.Dataset, sound: xr.Dataset, schema: Schema) -> list[st
     for variable in schema.variables:
         found += _changed(variable, product, sound, schema)
     return found
+
+
+def _paired(sound: xr.Dataset, product: xr.Dataset, schema: Schema) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """Record of the sound product at the time of each of the other, and whether there is one."""
+    known, own = (_records(d, schema) for d in (sound, product))
+    pairs = known.get_indexer(own)
+    return pairs, pairs >= 0
+
+
+def _records(dataset: xr.Dataset, schema: Schema) -> pd.MultiIndex:
+    """What tells records apart: time, species of ions for example, and order among what is equal so far."""
+    time = np.rint(np.asarray(dataset["et"].values, np.float64) / SAME).astype(np.int64)
+    kinds = [v.name for v in schema.variables if v.dims == (schema.index,) and v.name in KINDS and v.name in dataset]
+    table = pd.DataFrame({"time": time} | {name: dataset[name].values for name in kinds})
+    return pd.MultiIndex.from_frame(table.assign(nth=table.groupby(list(table)).cumcount()))
 
 
 def _changed(variable: Variable, product: xr.Dataset, sound: xr.Dataset, schema: Schema) -> list[str]:
