@@ -77,7 +77,8 @@ def read_housekeeping(label_path: Path) -> tuple[dict[str, NDArray[Any]], Ints]:
         raise InputError(label_path, f"records of {width} bytes, not {RECORD}", "ROW_BYTES")
     data = np.memmap(path, np.uint8, "r", start, (table.rows, RECORD)) if table.rows else np.zeros((0, RECORD), "u1")
     crc = np.array([crc_hqx(row.tobytes(), 0) for row in data[:, CHECKED]], np.int64)
-    good = crc == table["CRC_CCITT"]
+    # Nothing but zeros has a right checksum, and no time.
+    good = (crc == table["CRC_CCITT"]) & data[:, CHECKED].any(axis=1)
     if not good.any():
         raise InputError(path, "no record has a right checksum")
     return {name: table[name][good] for name in table}, np.flatnonzero(~good)

@@ -110,7 +110,7 @@ def test_housekeeping_round_trip(tmp_path: Path) -> None:
 
 def test_a_damaged_record_is_left_out(tmp_path: Path) -> None:
     path = tmp_path / "WAV_2016240_HSK_V01.DAT"
-    write_housekeeping(path, {"SCLK_AND_TSF": np.arange(4) << 1, "SCLK_SUBSEC": np.arange(4)}, {})
+    write_housekeeping(path, {"SCLK_AND_TSF": np.arange(1, 5) << 1, "SCLK_SUBSEC": np.arange(4)}, {})
     data = bytearray(path.read_bytes())
     data[RECORD + 300] ^= 1
     path.write_bytes(data)
@@ -121,6 +121,20 @@ def test_a_damaged_record_is_left_out(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="right checksum") as error:
         read_housekeeping(path.with_suffix(".LBL"))
     assert "HSK_V01.DAT" in str(error.value)
+
+
+def test_housekeeping_of_zeros_is_none(tmp_path: Path) -> None:
+    """Zeros have a right checksum; they must not set the clock."""
+    path = tmp_path / "WAV_2016240_HSK_V01.DAT"
+    write_housekeeping(path, {"SCLK_AND_TSF": np.array([2, 4]), "SCLK_SUBSEC": np.array([7, 8])}, {})
+    content = path.read_bytes()
+    path.write_bytes(bytes(RECORD) + content[RECORD:])
+    columns, bad = read_housekeeping(path.with_suffix(".LBL"))
+    assert columns["SCLK_SUBSEC"].tolist() == [8]
+    assert bad.tolist() == [0]
+    path.write_bytes(bytes(len(content)))
+    with pytest.raises(InputError, match="right checksum"):
+        read_housekeeping(path.with_suffix(".LBL"))
 
 
 def test_telemetry_alone(loop: Loop, tmp_path: Path) -> None:
