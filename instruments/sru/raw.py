@@ -182,15 +182,15 @@ def read_pixels(path: Path) -> tuple[Pixels, int]:
     Raises
     ------
     InputError
-        if it is no FITS file with an image of 512 x 512 16-bit numbers, is cut short, or many of its pixels are beyond
-        14 bits.
+        if it is no FITS file with an image of 512 x 512 16-bit numbers, is cut short, has bytes too few or too many, or
+        many of its pixels are beyond 14 bits.
     """
     try:
         with path.open("rb") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of astropy, about what is refused below
             header = fits.Header.fromfile(file)
             begin = file.tell()
-            stored = file.read(2 * SIZE * SIZE)
+            stored, rest = file.read(2 * SIZE * SIZE), file.read()
         shape = tuple(header.get(f"NAXIS{i + 1}") for i in range(int(header.get("NAXIS", 0))))
         form = header.get("BITPIX"), shape
         scaled = header.get("BSCALE", 1) != 1 or header.get("BZERO", 0) != 0
@@ -204,6 +204,10 @@ def read_pixels(path: Path) -> tuple[Pixels, int]:
         raise InputError(path, f"BITPIX {form[0]} and size {form[1]}: {SIZE} x {SIZE} plain 16-bit numbers expected")
     if len(stored) < 2 * SIZE * SIZE:
         raise InputError(path, f"ends after {len(stored)} of {2 * SIZE * SIZE} bytes of pixels", f"byte {begin}")
+    filling = -len(stored) % RECORD
+    if rest and (len(rest) % RECORD != filling or any(rest[:filling])):
+        reason = "behind the pixels its last block is not filled with zeros: bytes are lost, or stand twice"
+        raise InputError(path, reason, f"byte {begin + len(stored)}")
     pixels = np.frombuffer(stored, ">i2").reshape(SIZE, SIZE).astype(np.int16)
     wrong = (pixels < 0) | (pixels > LARGEST)
     count = int(wrong.sum())

@@ -102,6 +102,8 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "cut short": (lambda p: p.write_bytes(p.read_bytes()[:200_000]), "ends after"),
     "cut in the header": (lambda p: p.write_bytes(p.read_bytes()[:1000]), "no FITS file"),
     "empty": (lambda p: p.write_bytes(b""), "no FITS file"),
+    "bytes lost": (lambda p: p.write_bytes(p.read_bytes()[:9000] + p.read_bytes()[9004:]), "bytes are lost"),
+    "bytes twice": (lambda p: p.write_bytes(p.read_bytes()[:9004] + p.read_bytes()[9000:]), "stand twice"),
     "not FITS": (lambda p: p.write_bytes(b"\x00" * 600_000), "no FITS file"),
     "swapped bytes": (swap, "bytes swapped"),
     "other size": (lambda p: p.write_bytes(p.read_bytes().replace(b"512", b"256", 1)), "expected"),
