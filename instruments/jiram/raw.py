@@ -7,7 +7,6 @@ a science frame becomes a product with the background frames about it as an inpu
 
 from __future__ import annotations
 
-import hashlib
 import math
 import re
 from collections.abc import Sequence
@@ -37,6 +36,7 @@ from instruments.jiram.layout import (
 )
 from pipeline.clock import Sclk, Span, parse_utc
 from pipeline.errors import InputError, OtherFormatError
+from pipeline.formats.checksum import check_md5
 from pipeline.formats.defects import corrected
 from pipeline.formats.pds3 import Block, Label, Quantity, parse, read_label
 from pipeline.formats.pds3_columns import stored_type
@@ -179,9 +179,7 @@ def samples(label: Label, pointer: str, shape: tuple[int, int], kind: np.dtype[A
     size = shape[0] * shape[1] * kind.itemsize
     if len(content) != size:
         raise InputError(path, f"has {len(content)} bytes; {shape[0]} lines of {shape[1]} samples are {size}")
-    stated = str(label.get("MD5_CHECKSUM", "")).lower()
-    if stated and stated != hashlib.md5(content).hexdigest():
-        raise InputError(path, "its bytes are not those of the label: MD5_CHECKSUM differs")
+    check_md5(label, path)
     return np.frombuffer(content, kind).reshape(shape)
 
 

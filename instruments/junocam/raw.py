@@ -6,9 +6,7 @@ nothing of the order), scaled so that I/F 1 reads 10 000. Of either only the fra
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ from instruments.junocam.layout import framelet_lines
 from instruments.junocam.timing import timing_list, timing_of
 from pipeline.clock import Sclk, Span
 from pipeline.errors import InputError
+from pipeline.formats.checksum import check_md5
 from pipeline.formats.pds3 import Label, read_label
 from pipeline.instrument import Granule, RawFormat
 
@@ -79,10 +78,7 @@ def _read(granules: Sequence[Granule], span: Span | None, clock: Sclk, kind: str
     label = read_label(granule.files["label"])
     described = image_label(label, kind, clock)
     data = granule.files["data"]
-    stated = label["IMAGE"].get("MD5_CHECKSUM")
-    stat = data.stat()
-    if isinstance(stated, str) and _md5(data, stat.st_size, stat.st_mtime_ns) != stated.lower():
-        raise InputError(data, f"its MD5 is not the one its label states ({stated})")
+    check_md5(label, data)
     samples = np.memmap(data, ">u2" if kind == "R" else "u1", "r", shape=(described.lines, described.samples))
     state, offset = timing_of(granule.files.get("timing"), described.id)
     return framelets(described, samples, span).assign_attrs(timing_state=state, timing_offset=offset)
@@ -96,14 +92,6 @@ def read_edr(granules: Sequence[Granule], span: Span | None, clock: Sclk) -> xr.
 def read_rdr(granules: Sequence[Granule], span: Span | None, clock: Sclk) -> xr.Dataset:
     """The archive's 10 000 I/F of an image's framelets (see `framelets`); raises InputError."""
     return _read(granules, span, clock, "R")
-
-
-@lru_cache(maxsize=64)
-def _md5(path: Path, size: int, changed: int) -> str:
-    """MD5 of a file, computed once for each state of it."""
-    del size, changed
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "md5").hexdigest()
 
 
 def framelets(label: ImageLabel, strip: NDArray[Any], span: Span | None) -> xr.Dataset:

@@ -40,14 +40,15 @@ def whole_file(label: Label, table: Table, pointer: str = "TABLE") -> Path:
 
 
 def check_md5(label: Label, data: Path) -> None:
-    """Compare a data file with ``MD5_CHECKSUM`` of its label, or of the label's FILE object, if one is stated.
+    """Compare a data file with ``MD5_CHECKSUM`` of its label, or of its FILE or IMAGE object, if one is stated.
 
     Raises
     ------
     InputError
         if the file has other bytes, or cannot be read.
     """
-    stated = next((b["MD5_CHECKSUM"] for b in (label, *label.objects("FILE")) if "MD5_CHECKSUM" in b), None)
+    blocks = (label, *label.objects("FILE"), *label.objects("IMAGE"))
+    stated = next((b["MD5_CHECKSUM"] for b in blocks if "MD5_CHECKSUM" in b), None)
     said = str(stated or "").strip().lower()
     if said not in NOT_STATED and _md5(data, *file_state(data)) != said:
         raise InputError(data, "its MD5 checksum is not the label's: bytes have changed", "MD5_CHECKSUM")

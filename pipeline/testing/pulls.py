@@ -56,7 +56,7 @@ from pipeline.testing.distributions import (
     shared_means,
     structured_faults,
 )
-from pipeline.testing.samples import Samples, nearest, over, samples_of, thinning
+from pipeline.testing.samples import Samples, over, samples_of, thinning
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -157,9 +157,9 @@ def _align(
         return product, truth, none_lost, None
     et, true = (np.asarray(d["et"].values, np.float64) for d in (product, truth))
     if index == "et":
-        pairs, found = nearest(et, true)
+        nearest, found = _nearest(et, true)
         lost = truth[list(none_lost)].isel(et=~found, missing_dims="ignore")
-        product, truth = product.isel(et=pairs[found]), truth.isel(et=found)
+        product, truth = product.isel(et=nearest[found]), truth.isel(et=found)
         et, true = product["et"].values, truth["et"].values
     elif et.size != true.size:
         why = f"{et.size} records, the truth has {true.size}"
@@ -172,6 +172,18 @@ def _align(
     missing = lost.sizes.get(index, 0) / max(1, et.size + lost.sizes.get(index, 0))
     verdict = replace(blank, variable="et", test="time", n=int(et.size), flagged=missing, ok=not why, why=why)
     return product, truth, lost, verdict
+
+
+def _nearest(et: Floats, true: Floats) -> tuple[NDArray[np.intp], Mask]:
+    """Record of the product nearest to each of the truth, and whether it is nearer than half way to the next one."""
+    if et.size == 0:
+        return np.zeros(true.size, np.intp), np.zeros(true.size, bool)
+    right = np.clip(np.searchsorted(et, true), 1, max(1, et.size - 1))
+    left = right - 1
+    right = np.minimum(right, et.size - 1)
+    nearest = np.where(np.abs(et[right] - true) < np.abs(et[left] - true), right, left)
+    gaps = np.diff(true, prepend=-np.inf, append=np.inf)
+    return nearest, np.abs(et[nearest] - true) < np.minimum(gaps[1:], gaps[:-1]) / 2
 
 
 # Verdicts

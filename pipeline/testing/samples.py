@@ -80,15 +80,3 @@ def over(samples: Samples, scale: Floats) -> Floats:
     """Residual over `scale` where judged, else NaN."""
     usable = samples.judged & np.isfinite(scale) & (scale > 0)
     return np.divide(samples.delta, scale, out=np.full(samples.delta.shape, np.nan), where=usable)
-
-
-def nearest(et: Floats, true: Floats) -> tuple[NDArray[np.intp], Mask]:
-    """Record of the product nearest to each of the truth, and whether it is nearer than half way to the next one."""
-    if et.size == 0:
-        return np.zeros(true.size, np.intp), np.zeros(true.size, bool)
-    right = np.clip(np.searchsorted(et, true), 1, max(1, et.size - 1))
-    left = right - 1
-    right = np.minimum(right, et.size - 1)
-    nearest = np.where(np.abs(et[right] - true) < np.abs(et[left] - true), right, left)
-    gaps = np.diff(true, prepend=-np.inf, append=np.inf)
-    return nearest, np.abs(et[nearest] - true) < np.minimum(gaps[1:], gaps[:-1]) / 2

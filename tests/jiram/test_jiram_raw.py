@@ -185,8 +185,8 @@ def edited(old: str, new: str) -> Callable[[Path], None]:
 
 DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
     "truncated": (truncate, "has 1000 bytes; 256 lines of 432 samples are 221184"),
-    "a bit flipped": (flip, "MD5_CHECKSUM differs"),
-    "bytes swapped": (swap, "MD5_CHECKSUM differs"),
+    "a bit flipped": (flip, "MD5 checksum is not the label's"),
+    "bytes swapped": (swap, "MD5 checksum is not the label's"),
     "no LOG label": (no_log, "LOG table .* is not there"),
     "no LOG table": (no_log_table, "which is not in its folder"),
     "LOG cut short": (short_log, "rows"),
